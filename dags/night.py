@@ -1,0 +1,32 @@
+"""The night of day D starts when D has ended; its tables and their order are read from dbt's manifest."""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG
+from airflow.timetables.interval import CronDataIntervalTimetable
+from telemetry_warehouse import lineage
+from telemetry_warehouse.operators import DEFAULTS, BuildTable, Deploy, LandUntilPast, RebuildStaleDays
+from telemetry_warehouse.settings import Settings
+
+with DAG(
+    "night",
+    description="Deduplicate yesterday and build, gate and publish every table of it",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2013, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["warehouse"],
+):
+    landed = LandUntilPast(task_id="land_until_midnight", execution_timeout=timedelta(hours=2))
+    deployed = Deploy(task_id="deploy_functions_and_views")
+    rebuilt = RebuildStaleDays(task_id="rebuild_stale_days", execution_timeout=timedelta(hours=6))
+    [landed, deployed] >> rebuilt
+    steps = lineage.load(Settings.load())
+    tasks = {}
+    for step in steps.steps:
+        task = tasks[step.table] = BuildTable(
+            task_id=step.table, table=step.table, depends_on_past=step.reads_yesterday
+        )
+        rebuilt >> task
+        [tasks[parent.table] for parent in steps.upstream(step)] >> task

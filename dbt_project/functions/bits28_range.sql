@@ -1,0 +1,1 @@
+{{ checked_range('bits28_range', '(bits >> (1 - start_offset - n_bits)) & ((1 << n_bits) - 1)') }}

@@ -1,0 +1,1 @@
+{{ checked_bits('bits28_retention', retention_days()) }}

@@ -1,0 +1,2 @@
+-- What every application reports about use, a row per ping, in one shape.
+{{ union_of('activity') }}

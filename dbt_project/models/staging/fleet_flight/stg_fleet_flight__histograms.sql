@@ -1,0 +1,12 @@
+-- Delays in minutes in the common histogram shape; a flight that was cancelled has none.
+with pings as (
+    {{ pings_with(source('fleet_stable', 'flight_v1'), ['histograms']) }}
+),
+
+sent as (
+    select {{ ping_columns() }}, h.key as probe, '' as key, {{ histogram_fields('h.value') }}
+    from pings
+    cross join unnest(histograms) as h
+)
+
+{{ histogram_rows('sent') }}

@@ -1,0 +1,1 @@
+select * from {{ ref('active_users_v1') }}

@@ -1,0 +1,1 @@
+select * from {{ source('derived', 'changes_v1') }}

@@ -1,0 +1,1 @@
+select * from {{ ref('clients_daily_v1') }}

@@ -1,0 +1,1 @@
+select * from {{ ref('clients_first_seen_v1') }}

@@ -1,0 +1,1 @@
+select * from {{ source('fleet_stable', 'flight_v1') }}

@@ -1,0 +1,1 @@
+select * from {{ ref('histogram_aggregates_v1') }}

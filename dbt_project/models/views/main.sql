@@ -1,0 +1,1 @@
+select * from {{ source('telemetry_stable', 'main_v4') }}

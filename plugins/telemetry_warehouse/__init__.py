@@ -1,0 +1,1 @@
+"""A telemetry warehouse: pings from Pub/Sub to tables that answer questions in one cheap query."""

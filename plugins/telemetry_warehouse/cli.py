@@ -1,0 +1,172 @@
+"""The `./warehouse` command."""
+
+import argparse
+import os
+import socket
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; 0, or 1 with one line on standard error. Bad usage is 2, as argparse has it."""
+    from google.api_core.exceptions import GoogleAPIError
+
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(Settings.load(), options)
+    except WarehouseError as error:
+        return _fail(str(error))
+    except GoogleAPIError as error:
+        return _fail(getattr(error, "message", "") or str(error))
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has had enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _fail(text: str) -> int:
+    print(f"warehouse: {' '.join(text.split())}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./warehouse", description="A telemetry warehouse: from pings on Pub/Sub to change alerts."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name, command, text):
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    add("up", _up, "start the stand-ins (BigQuery, Pub/Sub, PostgreSQL) and put functions, views and tables in place")
+    add("down", _down, "stop Airflow and the stand-ins")
+    add("publish", _publish, "send pings to Pub/Sub").add_argument(
+        "file", type=Path, metavar="FILE", help='NDJSON of {"attributes": {...}, "data": <object, or base64 string>}'
+    )
+    land = add("land", _land, "move pings from Pub/Sub to the live tables")
+    land.add_argument("--until-empty", action="store_true", help="go on until nothing waits")
+    add("night", _night, "do all that a night does for one day, without Airflow's scheduler").add_argument(
+        "date", type=_date, metavar="DATE"
+    )
+    backfill = add("backfill", _backfill, "rebuild a range of days, each table in one pass")
+    backfill.add_argument("start", type=_date, metavar="START")
+    backfill.add_argument("end", type=_date, metavar="END")
+    backfill.add_argument("--select", metavar="TABLE[+]", help="only this table; with + also all that follows from it")
+    backfill.add_argument("--dry-run", action="store_true", help="say what would be rebuilt, and stop")
+    query = add("query", _query, "run SQL, given as text or as a .sql file")
+    query.add_argument("sql", metavar="SQL")
+    query.add_argument("--format", choices=("table", "json", "csv", "arrow"), default="table")
+    history = add("history", _history, "show a client's days, newest first")
+    history.add_argument("clients", nargs="+", metavar="CLIENT_ID")
+    history.add_argument("--app", metavar="NAME", help="only this application")
+    add("status", _status, "show what is running, what is fresh and what failed")
+    add("sample", _sample, "land sample data, run its nights through Airflow and print what came out (`make run`)")
+    return parser
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it as 2013-02-28") from None
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _warehouse(settings: Settings):
+    from telemetry_warehouse.bigquery import Warehouse
+
+    return Warehouse(settings)
+
+
+def _run_id(kind: str) -> str:
+    return f"{kind}-{socket.gethostname()}-{os.getpid()}"
+
+
+def _up(settings, options):
+    from telemetry_warehouse import night
+    from telemetry_warehouse.local import standins
+
+    standins.up(settings, _say)
+    night.prepare(_warehouse(Settings.load()))
+    _say("the warehouse is ready: ./warehouse status shows what runs where")
+
+
+def _down(settings, options):
+    from telemetry_warehouse.local import standins
+
+    standins.down(settings, _say)
+
+
+def _publish(settings, options):
+    from telemetry_warehouse.publishing import publish_file
+
+    _say(f"published {publish_file(settings, options.file, say=_say):,} messages to {settings.topic}")
+
+
+def _land(settings, options):
+    from telemetry_warehouse.landing import land
+
+    totals = land(_warehouse(settings), until_empty=options.until_empty, say=_say)
+    _say(f"received {totals.received:,}, landed {totals.landed:,}, to errors {totals.failed:,}")
+
+
+def _night(settings, options):
+    from telemetry_warehouse import night
+
+    outcomes = night.run(_warehouse(settings), options.date, _run_id(f"night-{options.date}"), _say)
+    held = sum(outcome.expectations for outcome in outcomes)
+    _say(f"the night of {options.date} is published: {len(outcomes)} tables, {held} expectations held")
+
+
+def _backfill(settings, options):
+    from telemetry_warehouse import backfill, night
+
+    warehouse = _warehouse(settings)
+    if options.dry_run:
+        for one in backfill.plan(warehouse, options.start, options.end, options.select):
+            _say(one.line)
+        return
+    night.prepare(warehouse)
+    outcomes = backfill.run(
+        warehouse, options.start, options.end, _run_id(f"backfill-{options.start}-{options.end}"), options.select, _say
+    )
+    _say(f"{options.start}..{options.end} is published: {len(outcomes)} tables")
+
+
+def _query(settings, options):
+    from telemetry_warehouse.querying import print_query
+
+    print_query(_warehouse(settings), options.sql, options.format)
+
+
+def _history(settings, options):
+    from telemetry_warehouse.querying import print_history
+
+    print_history(_warehouse(settings), options.clients, options.app)
+
+
+def _status(settings, options):
+    from telemetry_warehouse.status import print_status
+
+    print_status(settings)
+
+
+def _sample(settings, options):
+    from telemetry_warehouse import sample
+
+    sample.run(settings, _say, yesterday=date.today() - timedelta(days=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Gate and publish: nobody reads a partition that has not passed."""

@@ -1,0 +1,82 @@
+"""What a table's YAML expects of it, as Great Expectations objects, checked for sense before anything runs."""
+
+import os
+from dataclasses import dataclass
+from datetime import date
+
+from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.tables import Table
+
+SEVERITIES = ("critical", "warning")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A promise about a table: a Great Expectations type with its arguments, or a query that returns what breaks it."""
+
+    name: str
+    severity: str
+    column: str | None
+    arguments: dict
+    query: str | None = None
+    type: str | None = None
+
+    def build(self, inputs: dict[str, str], start: date, end: date):
+        """The Great Expectations object; `inputs` maps the names a query may use to table ids."""
+        from great_expectations.expectations import UnexpectedRowsExpectation
+
+        if self.query is None:
+            return implementation(self.type)(severity=self.severity, meta={"name": self.name}, **self.arguments)
+        query = self.query.replace("{candidate}", "{batch}")
+        for name, value in (inputs | {"start_date": start.isoformat(), "end_date": end.isoformat()}).items():
+            query = query.replace("{" + name + "}", value)
+        return UnexpectedRowsExpectation(unexpected_rows_query=query, severity=self.severity, meta={"name": self.name})
+
+
+def implementation(type_name: str):
+    """Great Expectations' class of an expectation type; raises KeyError where there is none."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+    import great_expectations  # noqa: F401  (registers the expectations)
+    from great_expectations.exceptions import ExpectationNotFoundError
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    try:
+        return get_expectation_impl(type_name)
+    except ExpectationNotFoundError:
+        raise KeyError(type_name) from None
+
+
+def parse(table: Table, inputs: dict[str, str]) -> list[Expectation]:
+    """The table's expectations. Raises WarehouseError naming an unknown severity, type, column or name."""
+    return [_parse_one(table, dict(entry), inputs) for entry in table.expectations]
+
+
+def _parse_one(table: Table, entry: dict, inputs: dict[str, str]) -> Expectation:
+    severity = entry.pop("severity", "critical")
+    where = f"{table.id}: expectation {entry.get('name') or entry.get('type') or entry}"
+    if severity not in SEVERITIES:
+        raise WarehouseError(f"{where} has severity {severity!r}; give one of {', '.join(SEVERITIES)}")
+    column = entry.get("column")
+    if column is not None and column not in table.column_names:
+        raise WarehouseError(f"{where} names column {column!r}, which the table does not have")
+    if "query" in entry:
+        query = entry["query"]
+        known = {"candidate", "start_date", "end_date", *inputs}
+        for name in _placeholders(query):
+            if name not in known:
+                raise WarehouseError(f"{where} uses {{{name}}}; it may use {', '.join(sorted(known))}")
+        return Expectation(entry["name"], severity, column, {}, query=query)
+    type_name = entry.pop("type", None)
+    try:
+        implementation(type_name)
+    except KeyError:
+        raise WarehouseError(f"{where} is of type {type_name!r}, which Great Expectations does not have") from None
+    name = entry.pop("name", f"{type_name}({column})" if column else type_name)
+    entry.pop("description", None)
+    return Expectation(name, severity, column, entry, type=type_name)
+
+
+def _placeholders(query: str) -> set[str]:
+    import re
+
+    return set(re.findall(r"\{(\w+)\}", query))

@@ -1,0 +1,59 @@
+"""Replaces the days of a published table by those of a candidate that has passed, in one transaction.
+
+Days are deleted as whole partitions by literal bounds, which BigQuery does without scanning, and inserted by named
+column. The transaction refuses where a newer holder of the table's lock has left its token.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+
+from telemetry_warehouse import tables
+from telemetry_warehouse.bigquery import Warehouse, render
+from telemetry_warehouse.tables import Table
+
+
+def announce(warehouse: Warehouse, table: Table, token: int, holder: str) -> None:
+    """Leaves the token of a lock's new holder beside the table, before anything is built."""
+    tokens = tables.from_file("monitoring", "publish_tokens")
+    warehouse.ensure(tokens)
+    warehouse.query(
+        f"INSERT INTO {tokens.id} (taken_date, table_name, token, holder) VALUES (@day, @table, @token, @holder)",
+        {"day": datetime.now(UTC).date(), "table": table.id, "token": token, "holder": holder},
+    )
+
+
+def publish(warehouse: Warehouse, table: Table, candidate: str, start: date, end: date, token: int) -> None:
+    """Makes the candidate's rows of start..end (or, for a merged table, its clients) what readers see.
+
+    New columns of the table's definition are added first. Raises google.api_core.exceptions.BadRequest where a newer
+    token is there, with the published table as it was.
+    """
+    warehouse.ensure(table)
+    values = {
+        "table": table.id,
+        "candidate": candidate,
+        "columns": ", ".join(f"`{name}`" for name in table.column_names),
+        "token": token,
+        "token_date": datetime.fromtimestamp(token / 1_000_000, UTC).date() - timedelta(days=1),
+    }
+    if table.merge_key:
+        sql = render("publish_rows", **values, **_merge_clauses(table))
+    else:
+        sql = render("publish_days", **values, days=whole_days(table, start, end))
+    warehouse.query(sql, labels={"table": table.name, "stage": "publish"})
+
+
+def whole_days(table: Table, start: date, end: date) -> str:
+    """A SQL condition that admits exactly the partitions start..end, by literals."""
+    field = table.partition_field
+    if table.day == field:
+        return f"{field} BETWEEN DATE '{start}' AND DATE '{end}'"
+    return f"{field} >= TIMESTAMP '{start} 00:00:00+00' AND {field} < TIMESTAMP '{end + timedelta(days=1)} 00:00:00+00'"
+
+
+def _merge_clauses(table: Table) -> dict[str, str]:
+    others = [name for name in table.column_names if name not in table.merge_key]
+    return {
+        "same_key": " AND ".join(f"old.`{name}` = new.`{name}`" for name in table.merge_key),
+        "assignments": ", ".join(f"`{name}` = new.`{name}`" for name in others),
+        "new_columns": ", ".join(f"new.`{name}`" for name in table.column_names),
+    }

@@ -1,0 +1,10 @@
+"""Pub/Sub → live: a room per step that a message goes through.
+
+pull → decode (decompress, parse, URI) → validate (schema) → normalise → shape → load, then acknowledge. `document`
+leads a message through the steps; `lander` leads a batch.
+"""
+
+from telemetry_warehouse.landing.lander import Totals, land
+from telemetry_warehouse.landing.pull import ACK_DEADLINE_SECONDS
+
+__all__ = ["ACK_DEADLINE_SECONDS", "Totals", "land"]

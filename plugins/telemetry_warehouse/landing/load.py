@@ -1,0 +1,52 @@
+"""Load jobs that can be sent again: their ids come from the batch, so that BigQuery knows a batch it has loaded."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from google.api_core.exceptions import Conflict, GoogleAPICallError
+from google.cloud.bigquery import LoadJobConfig
+
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.landing.message import Message
+from telemetry_warehouse.tables import Table
+
+ATTEMPTS = 3
+
+
+def batch_id(messages: Iterable[Message]) -> str:
+    """Names a set of messages. Message ids alone would not do: a server that starts anew counts from 1 again."""
+    names = sorted(f"{m.message_id}@{m.published.isoformat()}" for m in messages)
+    return hashlib.sha1("\n".join(names).encode(), usedforsecurity=False).hexdigest()
+
+
+def load(warehouse: Warehouse, table: Table, lines: Sequence[bytes], batch: str) -> None:
+    """Appends NDJSON lines to a table, once however often it is called for the same batch; returns when committed.
+
+    A job of the batch that exists already is waited for; one that failed is followed by the next in number. Raises
+    google.api_core exceptions where ATTEMPTS jobs of this call failed.
+    """
+    config = LoadJobConfig(
+        source_format="NEWLINE_DELIMITED_JSON",
+        write_disposition="WRITE_APPEND",
+        schema=table.columns,
+        labels={"stage": "land", "table": table.id.replace(".", "-").lower()[:63]},
+    )
+    sent = 0
+    for attempt in count(1):
+        job_id = f"land-{table.id.replace('.', '-')}-{batch}-{attempt}"
+        try:
+            job = warehouse.client.load_table_from_file(
+                io.BytesIO(b"".join(lines)), table.id, job_id=job_id, job_config=config, rewind=True
+            )
+            sent += 1
+        except Conflict:
+            job = warehouse.client.get_job(job_id)
+        try:
+            job.result()
+            return
+        except GoogleAPICallError:
+            # Only a job that ended as failed has loaded nothing; of any other, nobody knows what it will still do.
+            if job.error_result is None or sent == ATTEMPTS:
+                raise

@@ -1,0 +1,57 @@
+"""A message as it came, and the exception that turns it into an error row."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+# What a partition of BigQuery can be, for a column of timestamps.
+_FIRST, _END = datetime(1960, 1, 1, tzinfo=UTC), datetime(2160, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(slots=True)
+class Message:
+    """One Pub/Sub message; `published` is aware and UTC."""
+
+    data: bytes
+    attributes: dict[str, str]
+    message_id: str
+    published: datetime
+    ack_id: str = ""
+
+
+class Rejected(Exception):
+    """A message that cannot land: `step` is the step that says so, `cause` the exception behind it."""
+
+    def __init__(self, step: str, message: str, cause: Exception | None = None):
+        super().__init__(message)
+        self.step = step
+        self.cause = cause
+
+
+def as_uuid(text: object) -> str | None:
+    """A UUID in lower case, or None where it is not one."""
+    if type(text) is not str or len(text) != 36:
+        return None
+    lower = text.lower()
+    return lower if _UUID.fullmatch(lower) else None
+
+
+def timestamp(text: str) -> str:
+    """An RFC 3339 timestamp in BigQuery's form, in UTC and microseconds; its first ten characters are the day.
+
+    Raises ValueError for anything else, and for a year that no partition can have.
+    """
+    if not _RFC3339.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is not an RFC 3339 timestamp")
+    return format_timestamp(datetime.fromisoformat(text.upper()))
+
+
+def format_timestamp(moment: datetime) -> str:
+    """An aware datetime as `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`."""
+    if not _FIRST <= moment < _END:
+        raise ValueError(f"{moment.isoformat()} is not between {_FIRST.year} and {_END.year}")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.replace(tzinfo=None).isoformat() + "Z"

@@ -1,0 +1,174 @@
+"""Airflow for a home: its environment, start and stop. The processes themselves are the supervisor's."""
+
+import base64
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from telemetry_warehouse.errors import NotRunning, WarehouseError
+from telemetry_warehouse.local import ports, postgres
+from telemetry_warehouse.local.processes import Daemon, only_one
+from telemetry_warehouse.settings import ROOT, Settings
+
+USER = "admin"
+
+
+def start(settings: Settings, say: Callable[[str], None] = print, dags: Path = ROOT / "dags") -> None:
+    """Starts Airflow on the DAGs of a folder and waits until it is healthy; the stand-ins must be up. Where it runs
+    already it is left as it is."""
+    with only_one(settings.home):
+        if daemon(settings).find():
+            return
+        if postgres.find(settings.home) is None:
+            raise NotRunning(f"PostgreSQL of {settings.home} is not running; start it with `./warehouse up`")
+        ports.require_free(settings.home, "airflow", ports.assigned(settings.home)["airflow"])
+        variables = environment(settings, dags)
+        _migrate(settings, variables, say)
+        say(f"starting Airflow on {url(settings)}")
+        command = [sys.executable, "-P", "-m", "telemetry_warehouse.local.airflow_supervisor", settings.home / "logs"]
+        began = datetime.now(UTC)
+        daemon(settings).start(command, lambda: is_healthy(settings, began), env=variables, deadline_seconds=180)
+
+
+def stop(settings: Settings) -> bool:
+    """Whether it ran."""
+    with only_one(settings.home):
+        return daemon(settings).stop()
+
+
+def daemon(settings: Settings) -> Daemon:
+    return Daemon(settings.home, "airflow")
+
+
+def url(settings: Settings) -> str:
+    return f"http://127.0.0.1:{ports.remembered(settings.home)['airflow']}"
+
+
+def is_healthy(settings: Settings, since: datetime) -> bool:
+    """Whether the API server answers, and scheduler and DAG processor gave a sign of life since then."""
+    try:
+        with urllib.request.urlopen(f"{url(settings)}/api/v2/monitor/health", timeout=5) as response:
+            health = json.load(response)
+    except OSError:
+        return False
+    # The triggerer, which no DAG of ours needs, does not run and does not count.
+    signs = [health[name][f"latest_{name}_heartbeat"] for name in ("scheduler", "dag_processor")]
+    return all(sign and datetime.fromisoformat(sign) > since for sign in signs)
+
+
+def password(settings: Settings) -> str:
+    """Of the user admin; generated at the first start."""
+    return json.loads(_passwords_file(settings).read_text())[USER]
+
+
+def environment(settings: Settings, dags: Path = ROOT / "dags") -> dict[str, str]:
+    """What Airflow's processes, and through them the tasks, see. Makes the secrets at the first call."""
+    folder = settings.home / "airflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    _secret(_passwords_file(settings), lambda: json.dumps({USER: secrets.token_urlsafe(12)}))
+    address = url(settings)
+    configuration = {
+        "core.auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "core.dags_folder": dags,
+        "core.plugins_folder": ROOT / "plugins",
+        "core.executor": "LocalExecutor",
+        "core.parallelism": 3,
+        "core.load_examples": False,
+        "core.hostname_callable": "socket.gethostname",  # the default asks the name server, who may not answer
+        "core.execution_api_server_url": f"{address}/execution/",
+        "core.simple_auth_manager_users": f"{USER}:admin",
+        "core.simple_auth_manager_passwords_file": _passwords_file(settings),
+        "core.fernet_key": _secret(folder / "fernet_key", _fernet_key),
+        "database.sql_alchemy_conn": postgres.find(settings.home).url("airflow", driver="+psycopg2"),
+        "api.host": "127.0.0.1",
+        "api.port": address.rpartition(":")[2],
+        "api.base_url": address,
+        "api.secret_key": _secret(folder / "secret_key", secrets.token_urlsafe),
+        "api_auth.jwt_secret": _secret(folder / "jwt_secret", lambda: secrets.token_urlsafe(64)),
+        "logging.base_log_folder": settings.home / "logs" / "tasks",
+        # A task whose process is gone fails after a minute and not after five.
+        "scheduler.task_instance_heartbeat_timeout": 60,
+        # A new or changed DAG file is seen within about ten seconds.
+        "dag_processor.refresh_interval": 5,
+        "dag_processor.min_file_process_interval": 5,
+        "usage_data_collection.enabled": False,
+    }
+    variables = {f"AIRFLOW__{key.replace('.', '__').upper()}": str(value) for key, value in configuration.items()}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW__", "WAREHOUSE_"))}
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    return (
+        inherited
+        | variables
+        | _warehouse_variables(settings)
+        | {
+            "AIRFLOW_HOME": str(folder),
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "GX_ANALYTICS_ENABLED": "False",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+        }
+    )
+
+
+def _warehouse_variables(settings: Settings) -> dict[str, str]:
+    """The settings as the variables that they are read from."""
+    variables = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, tuple):
+            value = ":".join(map(str, value))
+        if value is not None:
+            variables[field.metadata["variable"]] = str(value)
+    return variables
+
+
+def _migrate(settings: Settings, variables: dict[str, str], say: Callable[[str], None]) -> None:
+    # The database itself says which version prepared it, so the note is lost when the database is.
+    import psycopg2
+
+    connection = psycopg2.connect(postgres.find(settings.home).url("airflow"))
+    connection.autocommit = True
+    installed = f"prepared by Airflow {version('apache-airflow')}"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'")
+            if cursor.fetchone() == (installed,):
+                return
+            say("preparing Airflow's database")
+            log = settings.home / "logs" / "airflow-migrate.log"
+            log.parent.mkdir(exist_ok=True)
+            with log.open("wb") as file:
+                command = [Path(sys.executable).with_name("airflow"), "db", "migrate"]
+                code = subprocess.run(command, env=variables, stdout=file, stderr=file, cwd=settings.home).returncode
+            if code:
+                raise WarehouseError(f"Airflow's database could not be prepared; log: {log}")
+            cursor.execute("COMMENT ON DATABASE airflow IS %s", (installed,))
+    finally:
+        connection.close()
+
+
+def _passwords_file(settings: Settings) -> Path:
+    return settings.home / "airflow" / "passwords.json"
+
+
+def _secret(file: Path, make: Callable[[], str]) -> str:
+    """The text of a file that only its owner can read, made at the first call."""
+    try:
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+            new.write(make())
+    except FileExistsError:
+        pass
+    return file.read_text()
+
+
+def _fernet_key() -> str:
+    # https://github.com/fernet/spec/blob/master/Spec.md
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()

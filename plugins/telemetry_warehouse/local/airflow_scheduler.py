@@ -1,0 +1,33 @@
+"""Runs `airflow scheduler` in a process that has imported what the tasks use.
+
+Executor workers are forked from the scheduler and tasks from the workers, so a task finds great_expectations, dbt and
+the clients imported (6 to 10 s otherwise). Only imports: a channel or a thread would not survive the fork.
+"""
+
+import importlib
+import sys
+import threading
+
+TASKS_USE = (
+    "dbt.adapters.bigquery",
+    "dbt.cli.main",
+    "google.cloud.bigquery",
+    "google.cloud.pubsub_v1",
+    "great_expectations",
+    "pandas",
+)
+
+
+def main() -> None:
+    for module in TASKS_USE:
+        importlib.import_module(module)
+    if threading.active_count() > 1:
+        sys.exit(f"an import started threads, and the scheduler must fork: {threading.enumerate()}")
+    from airflow.__main__ import main as airflow
+
+    sys.argv = ["airflow", "scheduler", "--skip-serve-logs"]
+    airflow()
+
+
+if __name__ == "__main__":
+    main()

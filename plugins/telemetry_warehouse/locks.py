@@ -1,0 +1,66 @@
+"""One writer per table: an advisory lock in PostgreSQL, and a token that outlives it.
+
+The lock is a session's own, so that it is free at once when its holder dies. A holder that was only cut off from
+PostgreSQL does not know that it lost the lock; its token does: tokens only grow, each holder writes its token beside
+the table before it builds, and the publish transaction refuses where a larger one is there.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+
+from telemetry_warehouse.errors import NotRunning, Refused
+from telemetry_warehouse.settings import Settings
+
+_POLL_SECONDS = 0.5
+
+
+@contextmanager
+def table_lock(settings: Settings, table_id: str, holder: str, wait_seconds: float = 600) -> Iterator[int]:
+    """Holds the table's lock for the block and gives the holder's token, larger than any given before.
+
+    Raises Refused naming the holder where the lock was not free within `wait_seconds`, NotRunning where PostgreSQL
+    cannot be reached.
+    """
+    try:
+        connection = psycopg2.connect(settings.postgres_url, application_name=f"warehouse {holder}"[:63])
+    except psycopg2.OperationalError as error:
+        raise NotRunning(
+            f"the lock server does not answer: {str(error).splitlines()[0]}; check WAREHOUSE_LOCK_URL"
+        ) from None
+    connection.autocommit = True
+    key = int.from_bytes(hashlib.sha256(table_id.encode()).digest()[:8], signed=True)
+    try:
+        with connection.cursor() as cursor:
+            _acquire(cursor, key, table_id, wait_seconds)
+            # The server's clock, not a sequence: a lock server that is set up anew still gives larger tokens.
+            cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+            yield cursor.fetchone()[0]
+    finally:
+        connection.close()
+
+
+def _acquire(cursor, key: int, table_id: str, wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        if cursor.fetchone()[0]:
+            return
+        if time.monotonic() >= deadline:
+            raise Refused(
+                f"{table_id} is being written by {_holder(cursor, key)}; waited {wait_seconds:.0f} s for it to finish"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _holder(cursor, key: int) -> str:
+    cursor.execute(
+        "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
+        " WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = %s",
+        [key],
+    )
+    row = cursor.fetchone()
+    return row[0] if row else "a holder that has just left"

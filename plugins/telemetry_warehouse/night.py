@@ -1,0 +1,98 @@
+"""Everything a night does for the day D that ended: landing is past D, stale days are rebuilt, then every table of D.
+
+A day is stale where pings of it landed after it was deduplicated. They are found by what landing and the stages wrote
+down in `monitoring`, never by looking at the clock of a row.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+from telemetry_warehouse import backfill, dbt, lineage, stages, tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, land
+from telemetry_warehouse.schemas import TypeName
+
+# A stale day older than this is left to a backfill by hand: the night must end.
+_STALE_DAYS = 28
+
+
+def prepare(warehouse: Warehouse) -> None:
+    """Functions and views as the project now defines them, and every published table, so that views can read them."""
+    dbt.prepare(warehouse.settings)
+    for step in lineage.load(warehouse.settings).steps:
+        warehouse.create(stages.definition(warehouse, step))
+    dbt.deploy(warehouse.settings)
+
+
+def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] = print) -> None:
+    """Lands until nothing received before the end of `day` can still be waiting.
+
+    A lander that died holds its messages until their acknowledgement deadline, so only a drain that began that long
+    after midnight proves it.
+    """
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    while True:
+        began = datetime.now(UTC)
+        totals = land(warehouse, until_empty=True)
+        if totals.received:
+            say(f"landed {totals.landed:,} of {totals.received:,} pings, {totals.failed:,} to errors")
+        wait = (midnight + timedelta(seconds=ACK_DEADLINE_SECONDS) - began).total_seconds()
+        if wait <= 0:
+            return
+        say(f"waiting {wait:.0f} s, until every ping received before {midnight:%H:%M} UTC must have been seen")
+        time.sleep(wait)
+
+
+def stale_days(warehouse: Warehouse, before: date) -> list[date]:
+    """Days before `before` for which pings landed after their deduplication began, oldest first."""
+    for name in ("landing", "pipeline_runs"):
+        warehouse.ensure(tables.from_file("monitoring", name))
+    landed = warehouse.rows(
+        "SELECT document_namespace, document_type, document_version, submission_date,"
+        " MAX(ended_at) AS landed_at"
+        " FROM monitoring.landing WHERE landed_date >= @oldest AND landed > 0"
+        " AND submission_date BETWEEN @oldest AND @last"
+        " GROUP BY document_namespace, document_type, document_version, submission_date",
+        {"oldest": before - timedelta(days=_STALE_DAYS), "last": before - timedelta(days=1)},
+    )
+    built = warehouse.rows(
+        "SELECT table_name, start_date, end_date, started_at FROM monitoring.pipeline_runs"
+        " WHERE status = 'published' AND end_date >= @oldest",
+        {"oldest": before - timedelta(days=_STALE_DAYS)},
+    )
+    stale = set()
+    for row in landed:
+        name = TypeName(row["document_namespace"], row["document_type"], row["document_version"])
+        day = row["submission_date"]
+        builds = [
+            b["started_at"]
+            for b in built
+            if b["table_name"] == lineage.stable_table(name) and b["start_date"] <= day <= b["end_date"]
+        ]
+        if builds and row["landed_at"] > max(builds):
+            stale.add(day)
+    return sorted(stale)
+
+
+def rebuild_stale_days(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> list[date]:
+    """Rebuilds what late landing made stale, as one range up to the day before `day`; returns the stale days."""
+    stale = stale_days(warehouse, day)
+    if stale:
+        say(f"pings landed late for {', '.join(map(str, stale))}: rebuilding {stale[0]}..{stale[-1]}")
+        backfill.run(warehouse, stale[0], stale[-1], run_id, say=say)
+    return stale
+
+
+def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> list[stages.Outcome]:
+    """The whole night without Airflow. Stops at the first table that fails, with nothing of that table published."""
+    steps = lineage.load(warehouse.settings).steps
+    stages.refuse_unfinished(day)
+    land_until_past(warehouse, day, say)
+    prepare(warehouse)
+    rebuild_stale_days(warehouse, day, run_id, say)
+    outcomes = []
+    for number, step in enumerate(steps, 1):
+        say(f"[{number}/{len(steps)}] {step.table}")
+        outcomes.append(stages.run(warehouse, step, day, day, run_id, say))
+    return outcomes

@@ -1,0 +1,108 @@
+"""Airflow's side of the rooms: each operator is one call of a function that the command line calls too."""
+
+from datetime import date, timedelta
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from telemetry_warehouse.errors import GateFailed, Refused
+from telemetry_warehouse.settings import Settings
+
+
+def _warehouse():
+    from telemetry_warehouse.bigquery import Warehouse
+
+    return Warehouse(Settings.load())
+
+
+class _Step(BaseOperator):
+    """Runs `work`; what no retry can mend (a failed gate, a refusal) fails the task at once."""
+
+    def execute(self, context):
+        try:
+            return self.work(context)
+        except (GateFailed, Refused) as error:
+            raise AirflowFailException(str(error)) from error
+
+    def say(self, line: str) -> None:
+        self.log.info(line)
+
+    @staticmethod
+    def day(context) -> date:
+        return context["data_interval_start"].date()
+
+
+class Land(_Step):
+    """Drains the subscription."""
+
+    def work(self, context):
+        from telemetry_warehouse.landing import land
+
+        totals = land(_warehouse(), until_empty=True)
+        self.say(f"landed {totals.landed:,} of {totals.received:,} pings, {totals.failed:,} to errors")
+
+
+class LandUntilPast(_Step):
+    """Lands until everything received on the day must have been seen."""
+
+    def work(self, context):
+        from telemetry_warehouse import night
+
+        night.land_until_past(_warehouse(), self.day(context), self.say)
+
+
+class Deploy(_Step):
+    """Puts the project's functions, views and empty tables in place."""
+
+    def work(self, context):
+        from telemetry_warehouse import night
+
+        night.prepare(_warehouse())
+
+
+class RebuildStaleDays(_Step):
+    """Rebuilds earlier days for which pings landed after their night."""
+
+    def work(self, context):
+        from telemetry_warehouse import night
+
+        night.rebuild_stale_days(_warehouse(), self.day(context), context["run_id"], self.say)
+
+
+class BuildTable(_Step):
+    """Builds, gates and publishes one table for the day of the run."""
+
+    def __init__(self, *, table: str, **kwargs):
+        super().__init__(**kwargs)
+        self.table = table
+
+    def work(self, context):
+        from telemetry_warehouse import lineage, stages
+
+        warehouse = _warehouse()
+        step = lineage.load(warehouse.settings).step(self.table)
+        stages.run(warehouse, step, *self.days(context), context["run_id"], self.say)
+
+    def days(self, context) -> tuple[date, date]:
+        return self.day(context), self.day(context)
+
+
+class Backfill(_Step):
+    """Rebuilds the range that the run was triggered with."""
+
+    def work(self, context):
+        from telemetry_warehouse import backfill, night
+
+        given = context["params"]
+        warehouse = _warehouse()
+        night.prepare(warehouse)
+        start, end = date.fromisoformat(given["start_date"]), date.fromisoformat(given["end_date"])
+        backfill.run(warehouse, start, end, context["run_id"], given["select"], self.say)
+
+
+DEFAULTS = {
+    "owner": "warehouse",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=30),
+    "execution_timeout": timedelta(hours=1),
+}

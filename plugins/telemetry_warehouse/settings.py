@@ -1,0 +1,175 @@
+"""Every name and endpoint, read once from the environment.
+
+With WAREHOUSE_PROJECT set the warehouse runs on Google BigQuery and Pub/Sub with application-default credentials;
+without it, on the stand-ins that `local/` keeps under WAREHOUSE_HOME. No other module asks which of the two it is.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+
+from telemetry_warehouse.errors import NotRunning, SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL_PROJECT = "local"
+# One loaded message must fit, and Pub/Sub's own limit is 10 MB; gRPC's default of 4 MB is too small.
+UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+def _setting(variable: str, default: str | None, meaning: str):
+    return field(metadata={"variable": variable, "default": default, "meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; build it with `Settings.load()`."""
+
+    home: Path = _setting("WAREHOUSE_HOME", str(ROOT / ".warehouse"), "where the stand-ins keep data, logs and ports")
+    schemas: tuple[Path, ...] = _setting(
+        "WAREHOUSE_SCHEMAS", str(ROOT / "schemas"), "schema directories, colon-separated"
+    )
+    project: str | None = _setting("WAREHOUSE_PROJECT", None, "Google Cloud project; unset: the stand-ins")
+    location: str = _setting("WAREHOUSE_LOCATION", "US", "location of all datasets and jobs")
+    max_bytes: int = _setting("WAREHOUSE_MAX_BYTES", str(10**12), "maximum bytes billed by one query")
+    lock_url: str | None = _setting(
+        "WAREHOUSE_LOCK_URL", None, "PostgreSQL that holds the locks; unset: the embedded one"
+    )
+    topic: str = _setting("WAREHOUSE_TOPIC", "pings", "Pub/Sub topic that pings are published to")
+    subscription: str = _setting("WAREHOUSE_SUBSCRIPTION", "pings-landing", "Pub/Sub subscription that `land` drains")
+    pubsub_server: str = _setting("WAREHOUSE_PUBSUB_SERVER", "auto", "Pub/Sub stand-in: auto, google or broker")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Reads the environment. Raises SettingsError naming the variable and what it may be."""
+        text = {f.name: environment.get(f.metadata["variable"]) or f.metadata["default"] for f in fields(cls)}
+        directories = tuple(Path(d).resolve() for d in text["schemas"].split(":") if d)
+        for directory in directories:
+            if not directory.is_dir():
+                raise SettingsError(f"WAREHOUSE_SCHEMAS names {directory}, which is not a directory")
+        if not text["max_bytes"].isdigit():
+            raise SettingsError(f"WAREHOUSE_MAX_BYTES is {text['max_bytes']!r}; give a whole number of bytes")
+        if text["pubsub_server"] not in ("auto", "google", "broker"):
+            raise SettingsError(f"WAREHOUSE_PUBSUB_SERVER is {text['pubsub_server']!r}; give auto, google or broker")
+        if text["project"] and not text["lock_url"]:
+            raise SettingsError(
+                "WAREHOUSE_PROJECT is set, so set WAREHOUSE_LOCK_URL to a PostgreSQL that all machines reach"
+            )
+        return cls(
+            **text
+            | {
+                "home": Path(text["home"]).resolve(),
+                "schemas": directories,
+                "max_bytes": int(text["max_bytes"]),
+            }
+        )
+
+    def listed(self) -> list[tuple[str, str, str]]:
+        """(variable, value, meaning) of every setting; passwords in a URL are not shown."""
+        rows = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, tuple):
+                value = ":".join(map(str, value))
+            if f.name == "lock_url" and value and "@" in value:
+                value = value.split("://")[0] + "://…@" + value.rsplit("@", 1)[1]
+            rows.append((f.metadata["variable"], "" if value is None else str(value), f.metadata["meaning"]))
+        return rows
+
+    @property
+    def project_id(self) -> str:
+        return self.project or LOCAL_PROJECT
+
+    @property
+    def endpoints_file(self) -> Path:
+        """Written by `local/` when the stand-ins are up: bigquery, bigquery_storage, pubsub, postgres."""
+        return self.home / "endpoints.json"
+
+    @property
+    def dbt_target(self) -> Path:
+        return self.home / "dbt" / "target"
+
+    @cached_property
+    def _endpoints(self) -> dict[str, str]:
+        try:
+            return json.loads(self.endpoints_file.read_text())
+        except FileNotFoundError:
+            raise NotRunning(
+                f"the stand-ins of {self.home} are not running; start them with `./warehouse up`"
+            ) from None
+
+    @property
+    def postgres_url(self) -> str:
+        """The PostgreSQL that holds the locks."""
+        return self.lock_url or self._endpoints["postgres"]
+
+    def bigquery_client(self):
+        """A google.cloud.bigquery.Client."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import bigquery
+
+        if self.project:
+            return bigquery.Client(project=self.project, location=self.location)
+        return bigquery.Client(
+            project=LOCAL_PROJECT,
+            location=self.location,
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": self._endpoints["bigquery"]},
+        )
+
+    def storage_client(self):
+        """A BigQueryReadClient, for results as Arrow."""
+        from google.cloud.bigquery_storage import BigQueryReadClient
+
+        if self.project:
+            return BigQueryReadClient()
+        import grpc
+        from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+        channel = grpc.insecure_channel(self._endpoints["bigquery_storage"], options=UNLIMITED_MESSAGES)
+        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+
+    def publisher_client(self):
+        """A google.cloud.pubsub_v1.PublisherClient."""
+        from google.cloud import pubsub_v1
+
+        if self.project:
+            return pubsub_v1.PublisherClient()
+        from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+
+        return pubsub_v1.PublisherClient(transport=PublisherGrpcTransport(channel=self._pubsub_channel()))
+
+    def subscriber_client(self):
+        """A google.cloud.pubsub_v1.SubscriberClient."""
+        from google.cloud import pubsub_v1
+
+        if self.project:
+            return pubsub_v1.SubscriberClient()
+        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+        return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=self._pubsub_channel()))
+
+    def _pubsub_channel(self):
+        import grpc
+
+        return grpc.insecure_channel(self._endpoints["pubsub"], options=UNLIMITED_MESSAGES)
+
+    def dbt_profile(self) -> dict:
+        """The content of dbt's profiles.yml."""
+        output = {
+            "type": "bigquery",
+            "project": self.project_id,
+            "dataset": "derived",
+            "threads": 4,
+            "location": self.location,
+            "priority": "interactive",
+            "job_retries": 0,
+            "maximum_bytes_billed": self.max_bytes,
+        }
+        if self.project:
+            output["method"] = "oauth"
+        else:
+            output |= {"method": "oauth-secrets", "token": "emulator", "api_endpoint": self._endpoints["bigquery"]}
+        return {"telemetry_warehouse": {"target": "warehouse", "outputs": {"warehouse": output}}}

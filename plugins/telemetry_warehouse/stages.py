@@ -1,0 +1,246 @@
+"""A stage makes one table's days: build a candidate, gate it, publish it, under the table's lock.
+
+Night, backfill, DAG tasks and the command line all come through `run`. Whatever point it is killed at, readers have all
+of the old days or all of the new ones, and running it again does the whole stage anew on a candidate of its own.
+"""
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+
+import yaml
+from google.cloud import bigquery
+
+from telemetry_warehouse import dbt, schemas, tables
+from telemetry_warehouse.bigquery import Warehouse, render
+from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.gates.judge import judge
+from telemetry_warehouse.gates.publish import announce, publish, whole_days
+from telemetry_warehouse.lineage import LOOK_BACK_DAYS, Step
+from telemetry_warehouse.locks import table_lock
+from telemetry_warehouse.settings import ROOT
+from telemetry_warehouse.tables import Table
+
+CANDIDATE_DAYS = 7
+_SEEN_DAYS = 28
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage did: rows of the candidate, warnings of the gate as lines, seconds a part."""
+
+    table: str
+    rows: int
+    expectations: int
+    warnings: list[str]
+    seconds: dict[str, float]
+
+
+def run(
+    warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, say: Callable[[str], None] = print
+) -> Outcome:
+    """Builds, gates and publishes `step`'s table for start..end.
+
+    Raises Refused (sources missing or expired, or the table locked), GateFailed (nothing published), or what dbt and
+    BigQuery raise; every ending is a row of monitoring.pipeline_runs.
+    """
+    table = definition(warehouse, step)
+    _refuse_bad_range(warehouse, step, start, end)
+    holder = f"{run_id} on {socket.gethostname()}-{os.getpid()}"
+    with table_lock(warehouse.settings, table.id, holder) as token:
+        announce(warehouse, table, token, holder)
+        record = {
+            "table_name": table.id,
+            "start_date": start,
+            "end_date": end,
+            "token": token,
+            "run": run_id,
+            "started_at": datetime.now(UTC),
+            "checksum": _checksum(step),
+        }
+        try:
+            outcome = _build_gate_publish(warehouse, step, table, start, end, run_id, token)
+        except Exception as error:
+            _record(warehouse, record | {"status": "failed", "error": " ".join(str(error).split())[:2000]})
+            raise
+        seconds = {f"{part}_seconds": value for part, value in outcome.seconds.items()}
+        _record(warehouse, record | {"status": "published", "row_count": outcome.rows} | seconds)
+    took = sum(outcome.seconds.values())
+    say(
+        f"{table.id} {_days(start, end)}: {outcome.rows:,} rows, {outcome.expectations} expectations held,"
+        f" published in {took:.1f} s"
+    )
+    for line in outcome.warnings:
+        say(f"  warning: {line}")
+    return outcome
+
+
+def definition(warehouse: Warehouse, step: Step) -> Table:
+    """The table that a step publishes, with the expectations of its gate."""
+    if step.kind == "dedup":
+        return _with_expectations(_document_type(warehouse, step).stable, "dedup")
+    node = step.node
+    config = node["config"]
+    meta = config.get("meta") or node.get("meta", {})
+    partition = config.get("partition_by") or meta.get("partition_by")
+    cluster = config.get("cluster_by") or meta.get("cluster_by") or ()
+    return Table(
+        dataset=step.table.split(".")[0],
+        name=step.name,
+        columns=tuple(tables.column(c["name"], c["data_type"], c["description"]) for c in node["columns"].values()),
+        description=node["description"],
+        partition_field=partition["field"] if partition else None,
+        clustering=(cluster,) if isinstance(cluster, str) else tuple(cluster),
+        expectations=tuple(meta.get("expectations", ())),
+        merge_key=tuple(meta.get("merge_key", ())),
+    )
+
+
+def _document_type(warehouse: Warehouse, step: Step) -> schemas.DocumentType:
+    [found] = [t for t in schemas.load(warehouse.settings.schemas).values() if t.stable.id == step.table]
+    return found
+
+
+def _with_expectations(table: Table, name: str) -> Table:
+    """The table with the expectations of sql/<name>.yml, which all document types share."""
+    return replace(table, expectations=tuple(yaml.safe_load((ROOT / "sql" / f"{name}.yml").read_text())["expectations"]))
+
+
+def _build_gate_publish(warehouse, step, table, start, end, run_id, token) -> Outcome:
+    times = [time.monotonic()]
+    warehouse.create(table)
+    candidate = f"{table.dataset}_candidates.{table.name}__{start:%Y%m%d}_{end:%Y%m%d}__{token}"
+    warehouse.ensure_dataset(f"{table.dataset}_candidates")
+    _BUILDERS[step.kind](warehouse, step, table, candidate, start, end, run_id)
+    rows = warehouse.client.get_table(candidate).num_rows
+    times.append(time.monotonic())
+    results = judge(warehouse, table, candidate, step.inputs, start, end, run_id)
+    times.append(time.monotonic())
+    publish(warehouse, table, candidate, start, end, token)
+    warehouse.drop(candidate)
+    times.append(time.monotonic())
+    seconds = dict(zip(("build", "gate", "publish"), (b - a for a, b in pairwise(times)), strict=True))
+    return Outcome(table.id, rows, sum(r.passed for r in results), [r.line for r in results if not r.passed], seconds)
+
+
+def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> None:
+    live = _with_expectations(_document_type(warehouse, step).live, "live")
+    warehouse.ensure(live)
+    _gate_live(warehouse, live, start, end, run_id)
+    select = render("dedup", live=live.id, start_date=start, end_date=end, look_back=LOOK_BACK_DAYS)
+    partition = "PARTITION BY DATE(submission_timestamp)"
+    expiration = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {CANDIDATE_DAYS} DAY)"
+    warehouse.query(
+        f"CREATE TABLE {candidate} {partition} OPTIONS (expiration_timestamp = {expiration}) AS\n{select}",
+        labels={"table": table.name, "stage": "build"},
+    )
+
+
+def _gate_live(warehouse, live, start, end, run_id) -> None:
+    """Judges the days of a live table as a whole, through a view that admits just them."""
+    dataset = f"{live.dataset}_candidates"
+    warehouse.ensure_dataset(dataset)
+    view = f"{dataset}.{live.name}__{start:%Y%m%d}_{end:%Y%m%d}__{os.getpid()}_{time.time_ns()}"
+    warehouse.query(f"CREATE VIEW {view} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
+    judge(warehouse, live, view, {}, start, end, run_id)
+    warehouse.drop(view)
+
+
+def _build_model(warehouse, step, table, candidate, start, end, run_id) -> None:
+    dbt.run(
+        warehouse.settings,
+        step.node["name"],
+        {
+            "start_date": start.isoformat(),
+            "end_date": end.isoformat(),
+            "candidate": candidate.split(".")[1],
+        },
+    )
+
+
+def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> None:
+    from telemetry_warehouse.changes.table import WINDOW_DAYS, changes_rows
+
+    source = step.inputs["histogram_aggregates_v1"]
+    first = start - timedelta(days=WINDOW_DAYS)
+    aggregates = warehouse.arrow(
+        f"SELECT * FROM {source} WHERE submission_date BETWEEN DATE '{first}' AND DATE '{end}'"
+    )
+    previous = warehouse.rows(f"SELECT * FROM {table.id} WHERE detected_date < DATE '{start}'")
+    _create_candidate(warehouse, table, candidate)
+    warehouse.load_rows(candidate, changes_rows(aggregates, previous, start, end))
+
+
+def _create_candidate(warehouse, table, candidate) -> None:
+    made = bigquery.Table(f"{warehouse.settings.project_id}.{candidate}", schema=table.columns)
+    made.expires = datetime.now(UTC) + timedelta(days=CANDIDATE_DAYS)
+    warehouse.client.create_table(made)
+
+
+_BUILDERS = {"dedup": _build_dedup, "model": _build_model, "changes": _build_changes}
+
+
+def refuse_unfinished(day: date) -> None:
+    """Raises Refused for a day that is not over in UTC: its tables could still change."""
+    today = datetime.now(UTC).date()
+    if day >= today:
+        raise Refused(f"{day} has not ended yet (UTC); the last day that can be built is {today - timedelta(days=1)}")
+
+
+def _refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date) -> None:
+    refuse_unfinished(end)
+    today = datetime.now(UTC).date()
+    if step.kind == "dedup":
+        live = _document_type(warehouse, step).live
+        oldest = live.retention_days and today - timedelta(days=live.retention_days - 1)
+        if oldest and start - timedelta(days=LOOK_BACK_DAYS) < oldest:
+            first = oldest + timedelta(days=LOOK_BACK_DAYS)
+            raise Refused(
+                f"{step.table} {start}: {live.id} keeps {live.retention_days} days and a day needs the {LOOK_BACK_DAYS}"
+                f" before it, so the first day that can be deduplicated again is {first};"
+                " build what follows it with --select clients_daily_v1+"
+            )
+    if step.reads_yesterday and step.kind == "model":
+        _refuse_gap(warehouse, step, start)
+
+
+def _refuse_gap(warehouse: Warehouse, step: Step, start: date) -> None:
+    """A table that continues from its own yesterday needs it, unless its inputs were never built near it."""
+    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    names = ", ".join(f"'{table}'" for table in (step.table, *step.inputs.values()))
+    covered = warehouse.rows(
+        "SELECT table_name, start_date, end_date FROM monitoring.pipeline_runs WHERE status = 'published'"
+        f" AND start_date <= @yesterday AND end_date >= @oldest AND table_name IN ({names})",
+        {"yesterday": start - timedelta(days=1), "oldest": start - timedelta(days=_SEEN_DAYS)},
+    )
+    if any(r["table_name"] == step.table and r["end_date"] >= start - timedelta(days=1) for r in covered):
+        return
+    missing = [r for r in covered if r["table_name"] != step.table]
+    if missing:
+        first = max(min(r["start_date"] for r in missing), start - timedelta(days=_SEEN_DAYS))
+        raise Refused(
+            f"{step.table} {start} continues from {start - timedelta(days=1)}, which was not built although its inputs"
+            f" were; run `./warehouse backfill {first} {start - timedelta(days=1)} --select {step.name}+` first"
+        )
+
+
+def _record(warehouse: Warehouse, row: dict) -> None:
+    runs = tables.from_file("monitoring", "pipeline_runs")
+    warehouse.ensure(runs)
+    warehouse.load_rows(runs.id, [row | {"started_date": row["started_at"].date(), "ended_at": datetime.now(UTC)}])
+
+
+def _checksum(step: Step) -> str:
+    if step.kind == "model":
+        return step.node["checksum"]["checksum"][:16]
+    source = render("dedup", live="", start_date="", end_date="", look_back="") if step.kind == "dedup" else step.kind
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _days(start: date, end: date) -> str:
+    return str(start) if start == end else f"{start}..{end}"

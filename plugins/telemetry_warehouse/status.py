@@ -1,0 +1,97 @@
+"""What is running, what is fresh and what failed, for `./warehouse status`."""
+
+from datetime import UTC, datetime, timedelta
+
+from telemetry_warehouse import lineage, tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import NotRunning
+from telemetry_warehouse.querying import print_grid
+from telemetry_warehouse.settings import Settings
+
+_RECENT = timedelta(days=7)
+
+
+def print_status(settings: Settings) -> None:
+    """Prints settings, servers, freshness by table, and the failures of the last seven days."""
+    from telemetry_warehouse.local import standins
+
+    print_grid(["setting", "value", "meaning"], settings.listed(), "Settings")
+    servers = standins.status(settings)
+    if servers:
+        rows = [(s.name, s.about, f"running ({s.pid})" if s.pid else "not running", s.address) for s in servers]
+        print_grid(["server", "what", "state", "address"], rows, "Servers")
+    warehouse = Warehouse(settings)
+    try:
+        steps = lineage.load(settings).steps
+        for name in ("pipeline_runs", "gate_results", "landing"):
+            warehouse.ensure(tables.from_file("monitoring", name))
+    except NotRunning as error:
+        print(error)
+        return
+    print_grid(
+        ["table", "published through", "last built", "by", "rows", "stages that failed (7 days)"],
+        _freshness(warehouse, steps),
+        "Tables",
+    )
+    print_grid(["received", "landed", "to errors", "last drained to empty"], _landing(warehouse), "Landing (7 days)")
+    failures = _failures(warehouse)
+    if failures:
+        print_grid(["table", "days", "when", "error"], failures, "Failures (7 days)")
+
+
+def _freshness(warehouse, steps) -> list[tuple]:
+    runs = {
+        r["table_name"]: r
+        for r in warehouse.rows(
+            "SELECT table_name, MAX(IF(status = 'published', end_date, NULL)) AS through,"
+            " MAX(IF(status = 'published', ended_at, NULL)) AS built_at,"
+            " COUNTIF(status = 'failed' AND started_at >= @recent) AS failed,"
+            " ARRAY_AGG(STRUCT(run AS run, row_count AS row_count)"
+            " ORDER BY IF(status = 'published', ended_at, NULL) DESC LIMIT 1) AS last"
+            " FROM monitoring.pipeline_runs GROUP BY table_name",
+            {"recent": datetime.now(UTC) - _RECENT},
+        )
+    }
+    rows = []
+    for step in steps:
+        run = runs.get(step.table)
+        if run is None or run["through"] is None:
+            rows.append((step.table, "never built", None, None, None, run["failed"] if run else 0))
+        else:
+            last = run["last"][0]
+            rows.append(
+                (
+                    step.table,
+                    run["through"],
+                    f"{run['built_at']:%Y-%m-%d %H:%M}",
+                    last["run"],
+                    last["row_count"],
+                    run["failed"],
+                )
+            )
+    return rows
+
+
+def _landing(warehouse) -> list[tuple]:
+    rows = warehouse.rows(
+        "SELECT SUM(received) AS received, SUM(landed) AS landed, SUM(failed) AS failed,"
+        " MAX(IF(drained, ended_at, NULL)) AS drained"
+        " FROM monitoring.landing WHERE landed_date >= @recent",
+        {"recent": (datetime.now(UTC) - _RECENT).date()},
+    )
+    return [
+        (r["received"] or 0, r["landed"] or 0, r["failed"] or 0, r["drained"] and f"{r['drained']:%Y-%m-%d %H:%M:%S}")
+        for r in rows
+    ]
+
+
+def _failures(warehouse) -> list[tuple]:
+    rows = warehouse.rows(
+        "SELECT table_name, start_date, end_date, ended_at, error FROM monitoring.pipeline_runs"
+        " WHERE status = 'failed' AND started_at >= @recent ORDER BY ended_at DESC LIMIT 10",
+        {"recent": datetime.now(UTC) - _RECENT},
+    )
+    return [
+        (r["table_name"], f"{r['start_date']}..{r['end_date']}", f"{r['ended_at']:%Y-%m-%d %H:%M}", r["error"])
+        for r in rows
+    ]

@@ -1,0 +1,10 @@
+-- Readers see all of the old days or all of the new ones; refused where a newer holder of the lock left its token.
+BEGIN TRANSACTION;
+ASSERT NOT EXISTS (
+  SELECT 1
+  FROM monitoring.publish_tokens
+  WHERE taken_date >= DATE '${token_date}' AND table_name = '${table}' AND token > ${token}
+) AS 'a newer holder of the lock on ${table} is at work; this one must not publish';
+DELETE FROM ${table} WHERE ${days};
+INSERT INTO ${table} (${columns}) SELECT ${columns} FROM ${candidate} WHERE ${days};
+COMMIT TRANSACTION;

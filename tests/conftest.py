@@ -1,0 +1,89 @@
+"""Servers for the tests: real ones, on free ports, in temporary homes, gone at the end."""
+
+import contextlib
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from telemetry_warehouse.errors import SettingsError
+from telemetry_warehouse.local import airflow, ports, pubsub_server, standins
+from telemetry_warehouse.local.servers import PubSub
+from telemetry_warehouse.settings import ROOT, Settings
+
+
+def pytest_configure(config):
+    # Without this a terminated test run would leave its servers running.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+
+
+@contextlib.contextmanager
+def temporary_home(environment: Mapping[str, str] = {}) -> Iterator[Settings]:  # noqa: B006
+    """Settings of a new home with ports of its own; what was started in it is stopped in the end."""
+    with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
+        # Never the preferred ports: the developer's own home may want them while it is down.
+        ports.assigned(Path(folder), dict.fromkeys(ports.PREFERRED, ports.any_free_port()))
+        settings = Settings.load({"WAREHOUSE_HOME": folder} | dict(environment))
+        try:
+            yield settings
+        finally:
+            standins.down(settings, say=lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def warehouse_home() -> Iterator[Settings]:
+    """Settings of a home whose stand-ins are up."""
+    with temporary_home() as settings:
+        standins.up(settings, say=lambda _: None)
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def warehouse_environment(warehouse_home) -> dict[str, str]:
+    """The environment for a command or a Python of its own that works in `warehouse_home`."""
+    return environment_of(warehouse_home)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("WAREHOUSE_")}
+    schemas = ":".join(map(str, settings.schemas))
+    return inherited | {
+        "WAREHOUSE_HOME": str(settings.home),
+        "WAREHOUSE_SCHEMAS": schemas,
+        "WAREHOUSE_PUBSUB_SERVER": settings.pubsub_server,
+        "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}",
+    }
+
+
+@pytest.fixture(scope="session", params=list(pubsub_server.ABOUT))
+def pubsub_home(request, warehouse_home) -> Iterator[Settings]:
+    """Like `warehouse_home`, once with each Pub/Sub server: BigQuery and PostgreSQL are shared, Pub/Sub is its own."""
+    with temporary_home({"WAREHOUSE_PUBSUB_SERVER": request.param}) as settings:
+        pubsub = PubSub(settings, ports.remembered(settings.home))
+        try:
+            pubsub.start()
+        except SettingsError as error:
+            pytest.skip(str(error))
+        shared = json.loads(warehouse_home.endpoints_file.read_text())
+        settings.endpoints_file.write_text(json.dumps(shared | pubsub.endpoints()))
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def _airflow_dags(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("dags")
+    (folder / "warehouse").symlink_to(ROOT / "dags")
+    (folder / "probe.py").symlink_to(ROOT / "tests" / "local" / "probe_dag.py")
+    return folder
+
+
+@pytest.fixture
+def airflow_home(warehouse_home, _airflow_dags) -> Settings:
+    """`warehouse_home` with Airflow running on the project's DAGs and one for tests. It runs until the session ends,
+    and is started again where a test has stopped it."""
+    airflow.start(warehouse_home, say=lambda _: None, dags=_airflow_dags)
+    return warehouse_home

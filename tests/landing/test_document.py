@@ -1,0 +1,311 @@
+"""A message's way through the steps: what lands, and which step refuses what, with what in its error row."""
+
+import base64
+import gzip
+import zlib
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry_warehouse import schemas, tables
+from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES
+from telemetry_warehouse.landing.document import Steps
+from telemetry_warehouse.landing.message import Message
+from tests.landing.json_values import TEXT, VALUES
+from tests.test_schemas import write
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ID = "859c8a32-0b73-b547-a5e7-8ef4ed9c4c2d"
+URI = f"/submit/my-app/some.thing/1/{ID}"
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "clientId": {"type": ["string", "null"]},
+        "count": {"type": "integer"},
+        "application": {"properties": {"name": {"type": "string"}, "channel": {"type": "string"}}},
+        "os": {"type": "string"},
+        "any": {},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory) -> Steps:
+    directory = tmp_path_factory.mktemp("schemas")
+    write(directory, "my-app/some.thing/1", SCHEMA)
+    write(directory, "my-app/kept/1", SCHEMA, "live_days: null")
+    return Steps(schemas.load([directory]))
+
+
+def message(document: object = None, uri: str | None = URI, **attributes: str) -> Message:
+    """A message of a document (an object, or bytes as they are) received at noon of the day before NOW."""
+    data = document if isinstance(document, bytes) else orjson.dumps(document or {})
+    named = {"submission_timestamp": "2026-11-21T12:00:00Z"} | attributes
+    if uri is not None:
+        named["uri"] = uri
+    return Message(data, named, "1", NOW)
+
+
+def landed(steps: Steps, *args, **attributes) -> dict:
+    row = steps.row(message(*args, **attributes), NOW)
+    assert row.error_type is None, row.line
+    assert row.table == "my_app_live.some_thing_v1"
+    return orjson.loads(row.line)
+
+
+def refused(steps: Steps, *args, **attributes) -> dict:
+    row = steps.row(message(*args, **attributes), NOW)
+    assert row.document_type is None
+    error = orjson.loads(row.line)
+    assert row.error_type == error["error_type"] and error["error_message"]
+    return error | {"table": row.table}
+
+
+def test_a_document_becomes_a_row(steps):
+    document = {"clientId": ID.upper(), "count": 2, "application": {"name": "App", "channel": "beta"}, "os": "Darwin"}
+    row = landed(
+        steps, document, uri=URI.upper().replace("/SUBMIT/MY-APP/SOME.THING", "/submit/my-app/some.thing") + "/x/y?z"
+    )
+    assert row["document_id"] == row["client_id"] == ID
+    assert row["sample_id"] == 55
+    assert row["submission_timestamp"] == "2026-11-21T12:00:00Z"
+    assert (row["normalized_app_name"], row["normalized_channel"]) == ("App", "beta")
+    assert (row["count"], row["application"], row["os"]) == (2, {"name": "App", "channel": "beta"}, "Darwin")
+    assert row["normalized_os"] == "Mac"
+    # The column says it in lower case, so the document's own spelling is kept.
+    assert row["additional_properties"] == {"clientId": ID.upper()}
+
+
+def test_nothing_is_additional_where_the_columns_say_all(steps):
+    row = landed(steps, {"clientId": ID, "count": 1})
+    assert row["client_id"] == ID and "additional_properties" not in row
+
+
+def test_an_empty_document_and_what_no_column_can_say_are_additional(steps):
+    assert landed(steps, b"{}")["additional_properties"] == {}
+    row = landed(steps, {"clientId": None, "new": {"a": [1]}})
+    assert row["additional_properties"] == {"clientId": None, "new": {"a": [1]}}
+    assert "client_id" not in row and "sample_id" not in row
+
+
+def test_a_client_id_that_is_no_uuid_lands_as_null_and_stays_readable(steps):
+    row = landed(steps, {"clientId": "me"})
+    assert "client_id" not in row and "sample_id" not in row
+    assert row["additional_properties"] == {"clientId": "me"}
+
+
+@pytest.mark.parametrize(
+    "name, expected", [("Windows_NT", "Windows"), ("WINNT", "Windows"), ("Darwin", "Mac"), ("Linux", "Linux")]
+)
+def test_operating_systems_have_one_name(steps, name, expected):
+    assert landed(steps, {"os": name})["normalized_os"] == expected
+
+
+@pytest.mark.parametrize(
+    "attribute, body, expected",
+    [
+        ("de", "FR", "DE"),
+        (None, "fr", "FR"),
+        ("??", "FR", None),
+        ("DEU", None, None),
+        (None, None, None),
+        (None, 7, None),
+    ],
+)
+def test_the_country_is_the_servers_else_the_documents_in_two_letters(steps, attribute, body, expected):
+    attributes = {} if attribute is None else {"geo_country": attribute}
+    row = landed(steps, {"country": body} if body is not None else {}, **attributes)
+    assert row.get("normalized_country_code") == expected
+
+
+def test_metadata_is_what_the_server_added_and_never_an_address(steps):
+    row = landed(
+        steps,
+        {},
+        **{"geo_country": "DE", "geo_subdivision1": "BE", "geo_city": "Berlin", "date": "today", "x_debug_id": "d"},
+        **{"x_source_tags": "automation", "user_agent": "agent", "remote_addr": "192.0.2.7", "other": "no"},
+    )
+    assert row["metadata"] == {
+        "geo": {"country": "DE", "subdivision1": "BE", "city": "Berlin"},
+        "header": {"date": "today", "x_debug_id": "d", "x_source_tags": "automation"},
+        "user_agent": "agent",
+        "uri": URI,
+    }
+    assert "192.0.2.7" not in orjson.dumps(row).decode()
+
+
+def test_gzip_is_known_by_its_bytes(steps):
+    assert landed(steps, gzip.compress(b'{"count": 3}'))["count"] == 3
+
+
+def test_without_a_timestamp_the_publish_time_stands_in(steps):
+    row = steps.row(Message(b"{}", {"uri": URI}, "1", datetime(2026, 11, 20, 1, 2, 3, 4, UTC)), NOW)
+    assert row.submission_timestamp == orjson.loads(row.line)["submission_timestamp"] == "2026-11-20T01:02:03.000004Z"
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("2026-11-21T23:59:59.999999999Z", "2026-11-21T23:59:59.999999Z"),
+        ("2026-11-21t00:00:00z", "2026-11-21T00:00:00Z"),
+        ("2026-11-21T00:30:00+01:00", "2026-11-20T23:30:00Z"),
+    ],
+)
+def test_timestamps_are_written_in_utc(steps, text, expected):
+    assert landed(steps, {}, submission_timestamp=text)["submission_timestamp"] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "2026-11-21", "2026-11-21 12:00:00 UTC", "2026-11-21T12:00:00", "20261121T120000Z",
+     "2026-02-30T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00",
+     "1960-01-01T00:00:00+14:00", "2160-01-01T00:00:00Z", "2026-11-21T12:00:60Z", "٢٠٢٦-11-21T12:00:00Z"],
+)  # fmt: skip
+def test_a_timestamp_that_is_none_is_an_error_on_the_day_of_publishing(steps, text):
+    error = refused(steps, {}, submission_timestamp=text)
+    assert error["error_type"] == "normalise"
+    assert error["submission_timestamp"] == "2026-11-22T12:00:00Z"
+    assert {"key": "submission_timestamp", "value": text} in error["attributes"]
+
+
+@pytest.mark.parametrize(
+    "data, step",
+    [
+        (b"", "parse"),
+        (b"{", "parse"),
+        (b"[]", "parse"),
+        (b"7", "parse"),
+        (b"null", "parse"),
+        (b'{"a": NaN}', "parse"),
+        (b'{"a": "\\ud800"}', "parse"),
+        (b'{"a": "\xe4"}', "parse"),
+        (b'{"a": 1e999}', "parse"),
+        (b'{"a": 18446744073709551617}', "parse"),
+        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "parse"),
+        (b'{"any":' + b"[" * 500 + b"]" * 500 + b"}", "shape"),
+        (b'{"count": "2"}', "schema"),
+        (b'{"count": 2.5}', "schema"),
+        (b'{"count": null}', "schema"),
+        (b'{"count": 9223372036854775808}', "shape"),
+        (b"\x1f\x8b not gzip", "decompress"),
+        (gzip.compress(b"{}")[:-3], "decompress"),
+        (gzip.compress(b"{}") + b"more", "decompress"),
+        (gzip.compress(b"{}") * 2, "decompress"),
+        (gzip.compress(b"["), "parse"),
+        (gzip.compress(b" " * (MAX_DOCUMENT_BYTES + 1)), "decompress"),
+    ],
+)
+def test_a_bad_document_is_refused_by_its_step_with_its_bytes(steps, data, step):
+    error = refused(steps, data, remote_addr="192.0.2.7", **{"X-Forwarded-For": "192.0.2.8", "other": "kept"})
+    assert error["error_type"] == step
+    assert base64.b64decode(error["payload"]) == data
+    assert error["table"] == "my_app_errors.pings"
+    assert [error[f"document_{name}"] for name in ("namespace", "type", "version", "id")] == [
+        "my-app",
+        "some.thing",
+        "1",
+        ID,
+    ]
+    assert error["submission_timestamp"] == "2026-11-21T12:00:00Z"
+    assert [a["key"] for a in error["attributes"]] == ["other", "submission_timestamp", "uri"]
+
+
+def test_a_gzip_bomb_is_refused_in_little_memory(steps):
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join([packer.compress(b"\0" * 10**7) for _ in range(60)] + [packer.flush()])
+    assert refused(steps, bomb)["error_type"] == "decompress"
+
+
+def test_a_document_whose_row_is_too_large_is_refused(steps):
+    error = refused(steps, {"any": "x" * MAX_DOCUMENT_BYTES})
+    assert error["error_type"] == "shape" and "bytes" in error["error_message"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [None, "", "/", "/submit", "/submit/my-app/some.thing/1", "/submit/my-app/some.thing/1/",
+     f"/submit//some.thing/1/{ID}", f"/other/my-app/some.thing/1/{ID}", URI[1:]],
+)  # fmt: skip
+def test_a_uri_that_names_no_document_goes_to_the_unknown(steps, uri):
+    error = refused(steps, {}, uri=uri)
+    assert (error["error_type"], error["table"]) == ("uri", "unknown_errors.pings")
+    assert error["document_namespace"] is None
+
+
+@pytest.mark.parametrize(
+    "document_id", ["1", ID[:-1], ID + "0", ID.replace("-", ""), ID.replace("8", "g"), "{" + ID[1:]]
+)
+def test_a_document_id_that_is_no_uuid_is_refused_and_told(steps, document_id):
+    error = refused(steps, {}, uri=f"/submit/my-app/some.thing/1/{document_id}")
+    assert (error["error_type"], error["table"], error["document_id"]) == ("uri", "my_app_errors.pings", document_id)
+
+
+@pytest.mark.parametrize(
+    "name, table",
+    [
+        ("my-app/other/1", "my_app_errors.pings"),
+        ("my-app/some.thing/2", "my_app_errors.pings"),
+        ("my_app/some_thing/1", "my_app_errors.pings"),
+        ("your-app/some.thing/1", "unknown_errors.pings"),
+        ("monitoring`; DROP/x/1", "unknown_errors.pings"),
+    ],
+)
+def test_a_type_without_a_schema_can_be_told_from_a_bad_document(steps, name, table):
+    error = refused(steps, {}, uri=f"/submit/{name}/{ID}")
+    assert (error["error_type"], error["exception_class"], error["table"]) == ("schema", "UnknownType", table)
+    assert error["document_namespace"] == name.split("/")[0]
+    assert refused(steps, {"count": "2"})["exception_class"] == "ValidationError"
+
+
+def test_what_the_schema_refuses_is_told_with_its_place(steps):
+    assert refused(steps, {"application": {"name": 7}})["error_message"].startswith(
+        "application.name: 7 is not of type"
+    )
+
+
+def test_a_day_that_the_table_has_dropped_is_refused_to_the_minute(steps):
+    last_kept = landed(steps, {}, submission_timestamp="2026-10-24T00:00:00Z")
+    assert last_kept["submission_timestamp"] == "2026-10-24T00:00:00Z"
+    # The partition of 23 October ends 30 days after the day began.
+    row = steps.row(
+        message({}, submission_timestamp="2026-10-23T23:59:59Z"), datetime(2026, 11, 21, 23, 59, tzinfo=UTC)
+    )
+    assert row.error_type is None
+    error = refused(steps, {}, submission_timestamp="2026-10-23T23:59:59Z")
+    assert error["error_type"] == "expired" and "30 days" in error["error_message"]
+    assert error["submission_timestamp"] == "2026-10-23T23:59:59Z"
+    row = steps.row(message({}, f"/submit/my-app/kept/1/{ID}", submission_timestamp="2013-01-01T00:00:00Z"), NOW)
+    assert row.table == "my_app_live.kept_v1"
+
+
+def test_the_steps_have_an_order(steps):
+    """Of two faults, the earlier step's is told."""
+    late = {"submission_timestamp": "2013-01-01T00:00:00Z"}
+    assert refused(steps, b"\x1f\x8b", uri="/bad")["error_type"] == "decompress"
+    assert refused(steps, b"{", uri="/bad")["error_type"] == "parse"
+    assert refused(steps, {"count": ""}, uri="/bad")["error_type"] == "uri"
+    assert refused(steps, {"count": ""}, submission_timestamp="bad")["error_type"] == "schema"
+    assert refused(steps, {"count": 2**63}, submission_timestamp="bad")["error_type"] == "normalise"
+    assert refused(steps, {"count": 2**63}, **late)["error_type"] == "shape"
+    assert refused(steps, {}, **late)["error_type"] == "expired"
+
+
+@given(
+    data=st.binary()
+    | VALUES.map(orjson.dumps)
+    | st.binary().map(gzip.compress)
+    | VALUES.map(lambda v: orjson.dumps({"any": v})),
+    uri=st.none() | TEXT | st.just(URI) | TEXT.map(lambda t: f"/submit/my-app/{t}/1/{ID}"),
+    attributes=st.dictionaries(TEXT | st.just("submission_timestamp"), TEXT, max_size=3),
+)
+def test_any_message_becomes_a_row_of_a_known_table(steps, data, uri, attributes):
+    row = steps.row(message(data, uri, **attributes), NOW)
+    assert row.table in {"my_app_live.some_thing_v1", "my_app_errors.pings", "unknown_errors.pings"}
+    line = orjson.loads(row.line)
+    if row.error_type:
+        assert base64.b64decode(line["payload"]) == data
+    columns = tables.from_file("x", "pings", "errors").columns if row.error_type else row.document_type.live.columns
+    assert line.keys() <= {column.name for column in columns}

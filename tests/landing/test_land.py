@@ -1,0 +1,372 @@
+"""Landing on real servers: what is loaded, acknowledged, written down, and what comes again when something dies."""
+
+import gzip
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+from google.api_core.exceptions import BadRequest
+from google.cloud import bigquery
+from google.pubsub_v1.types import Subscription as SubscriptionType
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from telemetry_warehouse import schemas
+from telemetry_warehouse.landing import land, lander, pull
+from telemetry_warehouse.landing.lander import Lander, Totals
+from telemetry_warehouse.landing.load import load
+from telemetry_warehouse.landing.pull import Leases, Subscription, pull_batch
+from telemetry_warehouse.publishing import publish
+from telemetry_warehouse.tables import Table
+from tests.conftest import environment_of
+from tests.landing.json_values import allowed
+from tests.landing.rebuild import document_of, same_json
+from tests.test_schemas import write
+
+DAY = "2026-11-20"
+SCHEMA = {"type": "object", "properties": {"clientId": {"type": "string"}, "n": {"type": "integer"}}}
+
+
+def make_type(warehouse, schema=SCHEMA, options="live_days: null") -> schemas.DocumentType:
+    """A document type in a namespace of its own, as the settings' only one."""
+    [directory] = warehouse.settings.schemas
+    namespace = f"landing{uuid.uuid4().hex[:12]}"
+    write(directory, f"{namespace}/ping/1", schema, options)
+    return schemas.load([directory])[namespace, "ping", "1"]
+
+
+def messages(document_type, documents, day=DAY, **attributes):
+    """(data, attributes) of documents (objects, or bytes as they are), a second apart, each with a new id."""
+    for second, document in enumerate(documents):
+        moment = datetime.fromisoformat(f"{day}T00:00:00Z") + timedelta(seconds=second)
+        data = document if isinstance(document, bytes) else orjson.dumps(document)
+        yield (
+            data,
+            {"uri": f"/submit/{document_type.name}/{uuid.uuid4()}", "submission_timestamp": moment.isoformat()}
+            | attributes,
+        )
+
+
+def live(warehouse, document_type, columns="*") -> list[dict]:
+    return warehouse.rows(
+        f"SELECT {columns} FROM {document_type.live.id} WHERE submission_timestamp >= '1970-01-01' ORDER BY submission_timestamp"
+    )
+
+
+def errors(warehouse, document_type) -> list[dict]:
+    return warehouse.rows(
+        f"SELECT * FROM {document_type.namespace}_errors.pings WHERE submission_timestamp >= '1970-01-01'"
+        " ORDER BY submission_timestamp"
+    )
+
+
+def monitoring(warehouse, lander_name=None) -> list[dict]:
+    return warehouse.rows(
+        f"SELECT * FROM monitoring.landing WHERE landed_date >= '2026-01-01' AND lander = '{lander_name or Lander(warehouse, {}, None).name}'"
+        " ORDER BY started_at, submission_date"
+    )
+
+
+def waiting(warehouse) -> int:
+    """How many messages a pull gets, given back at once."""
+    subscription = Subscription(warehouse.settings)
+    with Leases(subscription) as leases:
+        return len(pull_batch(subscription, leases, datetime.now(UTC) + timedelta(days=1), threading.Event()).messages)
+
+
+def test_pings_land_with_either_server(either_warehouse):
+    warehouse = either_warehouse
+    document_type = make_type(warehouse)
+    good = [{"n": n, "extra": {"n": n}} for n in range(2500)]
+    bad = [b"{", {"n": "x"}, gzip.compress(b"[]")]
+    assert publish(warehouse.settings, messages(document_type, good + bad)) == 2503
+
+    totals = land(warehouse, until_empty=True)
+
+    assert (totals.received, totals.landed, totals.failed, totals.drained) == (2503, 2500, 3, True)
+    rows = live(warehouse, document_type, "n, additional_properties")
+    assert [row["n"] for row in rows] == list(range(2500))
+    assert rows[7]["additional_properties"] == {"extra": {"n": 7}}
+    assert [row["error_type"] for row in errors(warehouse, document_type)] == ["parse", "schema", "parse"]
+    assert waiting(warehouse) == 0
+
+
+EVERYTHING = {
+    "type": "object",
+    "properties": {
+        "whole": {"type": ["integer", "null"]},
+        "real": {"type": "number"},
+        "flag": {"type": ["boolean", "null"]},
+        "text": {"type": ["string", "null"]},
+        "any": {},
+        "record": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "bC": {"type": ["string", "integer"]}, "deep": {"properties": {"a": {"type": "string"}}}},
+        },
+        "list": {"type": "array", "items": {"type": ["integer", "null"]}},
+        "records": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "number"}, "l": {"type": "array", "items": {"type": "string"}}}}},
+        "map": {"type": "object", "additionalProperties": {"type": ["integer", "null"]}},
+        "histograms": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"sum": {"type": "integer"}, "values": {"type": "object", "additionalProperties": {"type": "integer"}}},
+            },
+        },
+        "mapOfAny": {"type": "object", "additionalProperties": {"type": ["string", "integer", "array"], "items": {}}},
+        "tables": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+    },
+}  # fmt: skip
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_the_warehouse_gives_back_the_documents_it_was_given(warehouse, data):
+    document_type = make_type(warehouse, EVERYTHING)
+    documents = data.draw(st.lists(allowed(EVERYTHING), min_size=20, max_size=40))
+    totals = publish_and_land(warehouse, document_type, documents)
+    assert totals.landed == len(documents)
+    for row, document in zip(live(warehouse, document_type), documents, strict=True):
+        assert same_json(document_of(document_type, row), document)
+
+
+def publish_and_land(warehouse, document_type, documents, **options) -> Totals:
+    publish(warehouse.settings, messages(document_type, documents))
+    return land(warehouse, until_empty=True, **options)
+
+
+def test_what_no_column_can_hold_is_an_error_row_and_the_largest_numbers_are_not(warehouse):
+    document_type = make_type(warehouse)
+    totals = publish_and_land(warehouse, document_type, [{"n": 2**63 - 1}, {"n": -(2**63)}, {"n": 2**63}, {"n": 5.0}])
+    assert (totals.landed, totals.failed) == (3, 1)
+    assert [row["n"] for row in live(warehouse, document_type, "n")] == [2**63 - 1, -(2**63), 5]
+    assert [row["error_type"] for row in errors(warehouse, document_type)] == ["shape"]
+
+
+def test_an_error_row_has_the_bytes_and_no_address(warehouse):
+    document_type = make_type(warehouse)
+    data = gzip.compress(b'{"n": "\x00"}') + b"\xff"
+    publish(warehouse.settings, messages(document_type, [data], remote_addr="192.0.2.7", geo_city="Bonn"))
+    land(warehouse, until_empty=True)
+    [row] = errors(warehouse, document_type)
+    assert row["payload"] == data
+    assert [a["key"] for a in row["attributes"]] == ["geo_city", "submission_timestamp", "uri"]
+    assert row["submission_timestamp"].isoformat() == f"{DAY}T00:00:00+00:00"
+    assert row["document_namespace"] == document_type.namespace
+
+
+def test_the_same_rules_hold_with_either_clock(warehouse):
+    """A day that has expired by the clock given is refused, whatever the time is."""
+    document_type = make_type(warehouse, options="live_days: 30")
+    later = datetime.fromisoformat(f"{DAY}T12:00:00Z") + timedelta(days=30)
+    totals = publish_and_land(warehouse, document_type, [{"n": 1}], clock=lambda: later)
+    assert (totals.landed, totals.failed) == (0, 1)
+    assert [row["error_type"] for row in errors(warehouse, document_type)] == ["expired"]
+
+
+def test_monitoring_says_what_each_cycle_did_by_type_and_day(warehouse):
+    document_type = make_type(warehouse)
+    before = len(monitoring(warehouse))
+    publish(warehouse.settings, messages(document_type, [{"n": 1}, {"n": 2}, b"{"]))
+    publish(warehouse.settings, messages(document_type, [{"n": 3}], day="2026-11-21"))
+    publish(
+        warehouse.settings, [(b"{}", {"uri": "/submit/never/heard/1/of", "submission_timestamp": f"{DAY}T00:00:00Z"})]
+    )
+    began = datetime.now(UTC)
+    land(warehouse, until_empty=True)
+    rows = monitoring(warehouse)[before:]
+    found = sorted(
+        (r["document_type"] or "", str(r["submission_date"]), r["received"], r["landed"], r["failed"]) for r in rows
+    )
+    assert found == [("", DAY, 1, 0, 1), ("ping", DAY, 3, 2, 1), ("ping", "2026-11-21", 1, 1, 0)]
+    assert len({row["cycle_id"] for row in rows}) == 1
+    for row in rows:
+        assert row["drained"] and row["landed_date"] == row["ended_at"].date()
+        assert began <= row["started_at"] <= row["ended_at"]
+        assert (
+            0
+            < row["max_lag_seconds"]
+            - (row["ended_at"] - datetime.fromisoformat(f"{row['submission_date']}T00:00:00Z")).total_seconds()
+            + 2
+            < 4
+        )
+    assert sum(row["bytes"] for row in rows) == 7 + 7 + 1 + 7 + 2
+
+
+def test_a_drain_that_finds_nothing_says_so_in_one_row(warehouse):
+    before = len(monitoring(warehouse))
+    began = datetime.now(UTC)
+    assert land(warehouse, until_empty=True, types={}) == Totals(cycles=1, drained=True)
+    [row] = monitoring(warehouse)[before:]
+    assert (row["document_type"], row["submission_date"], row["received"], row["drained"]) == (None, None, 0, True)
+    assert row["started_at"] >= began
+
+
+def test_without_until_empty_one_batch_lands(warehouse, monkeypatch):
+    monkeypatch.setattr(pull, "MAX_MESSAGES", 1100)
+    document_type = make_type(warehouse)
+    publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(3000)]))
+    first = land(warehouse, until_empty=False)
+    assert 0 < first.landed < 3000 and not first.drained
+    assert len(live(warehouse, document_type, "n")) == first.landed
+    rest = land(warehouse, until_empty=True)
+    assert first.landed + rest.landed == 3000 and rest.cycles > 1
+
+
+def test_a_drain_ends_while_messages_keep_coming(warehouse):
+    document_type = make_type(warehouse)
+    publish(warehouse.settings, messages(document_type, [{"n": 0}]))
+    stop = threading.Event()
+
+    def keep_publishing():
+        while not stop.wait(0.05):
+            publish(warehouse.settings, messages(document_type, [{"n": 1}] * 20))
+
+    publisher = threading.Thread(target=keep_publishing)
+    publisher.start()
+    try:
+        totals = land(warehouse, until_empty=True)
+    finally:
+        stop.set()
+        publisher.join()
+    assert totals.drained and totals.landed >= 1
+    assert 0 in [row["n"] for row in live(warehouse, document_type, "n")]
+
+
+def test_a_batch_that_cannot_be_loaded_is_not_acknowledged_and_comes_again(warehouse, monkeypatch):
+    document_type = make_type(warehouse)
+    publish(warehouse.settings, messages(document_type, [{"n": 1}, {"n": 2}, b"{"]))
+
+    def fail(*_):
+        raise BadRequest("no")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(lander, "load", fail)
+        with pytest.raises(BadRequest):
+            land(warehouse, until_empty=True)
+    assert land(warehouse, until_empty=True).received == 3
+    assert [row["n"] for row in live(warehouse, document_type, "n")] == [1, 2]
+
+
+def test_a_batch_that_is_loaded_again_is_recognised(warehouse, leases):
+    document_type = make_type(warehouse)
+    publish(warehouse.settings, messages(document_type, [{"n": 1}, {"n": 2}, b"{"]))
+    batch = pull_batch(Subscription(warehouse.settings), leases, datetime.now(UTC), threading.Event())
+    types = {document_type.name: document_type}
+    for _ in range(2):
+        Lander(warehouse, types, lambda: datetime.now(UTC)).load(batch, Totals())
+        batch.messages.reverse()
+    assert [row["n"] for row in live(warehouse, document_type, "n")] == [1, 2]
+    assert len(errors(warehouse, document_type)) == 1
+
+
+def test_after_jobs_that_failed_the_next_number_is_tried(warehouse):
+    warehouse.ensure_dataset("landing_jobs")
+    table = Table("landing_jobs", f"t{uuid.uuid4().hex}", (bigquery.SchemaField("n", "INTEGER"),))
+    warehouse.ensure(table)
+    for _ in range(2):
+        with pytest.raises(BadRequest):
+            load(warehouse, table, [b'{"n": "no number"}\n'], "batch")
+    load(warehouse, table, [b'{"n": 1}\n'], "batch")
+    load(warehouse, table, [b'{"n": 2}\n'], "batch")
+    assert warehouse.rows(f"SELECT n FROM {table.id}") == [{"n": 1}]
+
+
+def test_a_new_field_and_a_new_type_land_at_the_next_call(warehouse):
+    document_type = make_type(warehouse)
+    publish_and_land(warehouse, document_type, [{"n": 1, "later": 1}])
+    write(
+        *warehouse.settings.schemas,
+        str(document_type.name),
+        SCHEMA | {"properties": {**SCHEMA["properties"], "later": {"type": "integer"}}},
+    )
+    other = make_type(warehouse)
+    publish_and_land(warehouse, document_type, [{"n": 2, "later": 2}])
+    publish_and_land(warehouse, other, [{"n": 3}])
+    rows = live(warehouse, document_type, "n, later, additional_properties")
+    assert [(r["n"], r["later"], r["additional_properties"]) for r in rows] == [(1, None, {"later": 1}), (2, 2, None)]
+    assert [row["n"] for row in live(warehouse, other, "n")] == [3]
+    assert warehouse.exists(other.stable.id)
+
+
+CRASH = """
+import os, signal, sys
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.landing import land, lander, pull
+from telemetry_warehouse.settings import Settings
+import dataclasses
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+topic, where = sys.argv[1:]
+if where == "before the load":
+    lander.load = die
+elif where == "between the loads":
+    real = lander.load
+    lander.load = lambda warehouse, table, *rest: die() if table.dataset == "monitoring" else real(warehouse, table, *rest)
+else:
+    pull.Subscription.acknowledge = die
+settings = dataclasses.replace(Settings.load(), topic=topic, subscription=f"{topic}-landing")
+land(Warehouse(settings), until_empty=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "where, copies", [("before the load", 1), ("between the loads", 2), ("before the acknowledgement", 2)]
+)
+def test_a_lander_that_is_killed_loses_nothing(warehouse, where, copies):
+    """What was loaded and not acknowledged comes again: twice in live, once in stable."""
+    client = warehouse.settings.subscriber_client()
+    path = Subscription(warehouse.settings).path
+    # So that the dead lander's messages come back soon.
+    topic = client.get_subscription(request={"subscription": path}).topic
+    client.delete_subscription(request={"subscription": path})
+    client.create_subscription(request=SubscriptionType(name=path, topic=topic, ack_deadline_seconds=10))
+    document_type = make_type(warehouse)
+    publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(300)] + [b"{"]))
+    crash = subprocess.run(
+        [sys.executable, "-c", CRASH, warehouse.settings.topic, where],
+        env=environment_of(warehouse.settings),
+        capture_output=True,
+        text=True,
+    )
+    assert crash.returncode == -9, crash.stderr
+
+    received, give_up = 0, time.monotonic() + 60
+    while received < 301 and time.monotonic() < give_up:
+        received += land(warehouse, until_empty=True).received
+
+    assert received == 301
+    found = [row["n"] for row in live(warehouse, document_type, "n")]
+    assert sorted(found) == sorted(list(range(300)) * copies)
+    assert len(errors(warehouse, document_type)) == copies
+
+
+def test_what_is_in_flight_stays_leased_and_is_given_back_on_leaving(warehouse, monkeypatch):
+    monkeypatch.setattr(pull, "ACK_DEADLINE_SECONDS", 10)
+    document_type = make_type(warehouse)
+    subscription = Subscription(warehouse.settings)
+    publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(50)]))
+    with Leases(subscription) as leases:
+        batch = pull_batch(subscription, leases, datetime.now(UTC), threading.Event())
+        assert len(batch.messages) == 50
+        # As a lander that died would leave them, but for the thread.
+        subscription.lease([m.ack_id for m in batch.messages], 10)
+        time.sleep(14)
+        assert waiting(warehouse) == 0
+    assert waiting(warehouse) == 50
+
+
+def test_a_missing_subscription_is_one_clear_line(warehouse):
+    client = warehouse.settings.subscriber_client()
+    client.delete_subscription(request={"subscription": Subscription(warehouse.settings).path})
+    with pytest.raises(
+        Exception, match="Pub/Sub has no subscription projects/local/subscriptions/landing-.*WAREHOUSE_SUBSCRIPTION"
+    ):
+        land(warehouse, until_empty=True, types={})

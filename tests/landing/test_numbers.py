@@ -1,0 +1,65 @@
+"""Numbers that would not be kept as they are written."""
+
+from decimal import Decimal
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from telemetry_warehouse.landing.numbers import check_numbers
+
+
+def inexact(text: str) -> str | None:
+    """The number found in a JSON text within an object."""
+    text = f'{{"text":{text}}}'
+    return check_numbers(text.encode(), orjson.loads(text))[1]
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["0.1", "0.10000000000000001", "0.1000000000000000055511151231257827", "1180591620717411303424", "4.0", "-0",
+     "18446744073709551615", "-9223372036854775808", "9007199254740993", "100000000000000000000.0", "1e22",
+     "0.00000000000000000000", "1.7976931348623157e308", "2.2250738585072014e-308"],
+)  # fmt: skip
+@pytest.mark.parametrize("around", [" [ 1, %s ] ", '{"a": -1, "b":%s}', '{"1234567890123456789":%s,"c":"9"}'])
+def test_a_number_is_kept_if_its_double_gives_the_same_digits_back(number, around):
+    assert inexact(around % number) is None
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["9223372036854775809.5", "18446744073709551617", "-9223372036854775809", "1e-400", "1.2345678e-320", 
+     "123456789012345678901234", "0.12345678901234567891234", "1234567890123456.78901", "1E-0000400"],
+)  # fmt: skip
+@pytest.mark.parametrize("around", [" [ 1, %s ] ", '{"a": -1, "b":%s}', '{"0123456789":"01234567890123456789","b":%s}'])
+def test_a_number_that_loses_digits_is_found(number, around):
+    assert inexact(around % number) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"18446744073709551617"', '"a, 18446744073709551617, b"', '"\\" 18446744073709551617"', '"1e-400"', '[" 1e-400 "]',
+     '"859c8a32-0b7e-4547-a5e7-8ef4ed9c4c2d"', '"12345678.12345678.12345678"'],
+)  # fmt: skip
+def test_digits_in_text_are_text(text):
+    assert inexact(text) is None
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@example(5e-324)
+def test_every_double_is_kept_as_python_or_javascript_or_c_prints_it(value):
+    for text in (repr(value), f"{value:.17g}", f"{value:.25e}", orjson.dumps(value).decode()):
+        assert inexact(f"[{text}]") is None
+
+
+@given(st.integers(-(10**25), 10**25))
+def test_an_integer_is_kept_if_it_is_64_bits_or_its_double_prints_as_it(value):
+    kept = -(2**63) <= value < 2**64 or value in (int(float(value)), Decimal(repr(float(value))))
+    assert (inexact(f'{{"a":{value}}}') is None) == kept
+
+
+@given(st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1))
+def test_whether_all_integers_are_small(values):
+    small, _ = check_numbers(orjson.dumps({"a": values}), {"a": values})
+    assert small == all(abs(value) < 2**53 for value in values)

@@ -1,0 +1,67 @@
+"""The four corrections of the emulator: each test fails without the correction that it names."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from google.cloud import bigquery
+
+from telemetry_warehouse.local import bigquery_server
+from telemetry_warehouse.local.servers import EMULATOR
+
+
+@pytest.fixture(scope="module")
+def client(warehouse_home):
+    client = warehouse_home.bigquery_client()
+    client.query_and_wait("CREATE SCHEMA IF NOT EXISTS corrections")
+    client.query_and_wait(
+        "CREATE TABLE corrections.days (d DATE, n INT64) PARTITION BY d OPTIONS (require_partition_filter = TRUE)"
+    )
+    return client
+
+
+def test_a_create_table_as_job_has_its_table_as_destination(client):
+    job = client.query("CREATE TABLE corrections.made AS SELECT 1 AS n")
+    job.result()
+    assert job.destination == bigquery.TableReference.from_string("local.corrections.made")
+
+
+def test_a_merge_may_write_a_table_that_requires_a_partition_filter(client):
+    client.query_and_wait("INSERT INTO corrections.days VALUES (DATE '2013-01-01', 1), (DATE '2013-01-02', 1)")
+    client.query_and_wait(
+        "MERGE corrections.days AS old USING (SELECT DATE '2013-01-02' AS d, 2 AS n) AS new ON FALSE"
+        " WHEN NOT MATCHED BY SOURCE AND old.d = DATE '2013-01-02' THEN DELETE"
+        " WHEN NOT MATCHED THEN INSERT (d, n) VALUES (d, n)"
+    )
+    rows = client.query_and_wait("SELECT d, n FROM corrections.days WHERE d >= DATE '2013-01-01' ORDER BY d")
+    assert [(row.d.day, row.n) for row in rows] == [(1, 1), (2, 2)]
+
+
+def test_a_view_may_name_a_table_that_requires_a_partition_filter(client):
+    client.query_and_wait("CREATE VIEW corrections.view AS SELECT d, n FROM corrections.days")
+    client.query_and_wait("SELECT n FROM corrections.view WHERE d = DATE '2013-01-01'")
+
+
+def test_a_string_loaded_into_a_json_column_stays_a_string(client):
+    schema = [bigquery.SchemaField("n", "INT64"), bigquery.SchemaField("value", "JSON")]
+    config = bigquery.LoadJobConfig(schema=schema, source_format="NEWLINE_DELIMITED_JSON")
+    values = ["abc", "12", 12, {"a": ["b"]}]
+    rows = [{"n": n, "value": value} for n, value in enumerate(values)]
+    client.load_table_from_json(rows, "corrections.loaded", job_config=config).result()
+    assert [row.value for row in client.query_and_wait("SELECT value FROM corrections.loaded ORDER BY n")] == values
+
+
+def test_any_other_query_without_the_filter_is_still_refused(client):
+    for sql in ("SELECT n FROM corrections.days", "CREATE TABLE corrections.copy AS SELECT n FROM corrections.days"):
+        with pytest.raises(Exception, match="without a filter"):
+            client.query_and_wait(sql)
+
+
+def test_another_version_of_the_emulator_is_refused_by_name(tmp_path):
+    script = tmp_path / "server.py"
+    checked = bigquery_server.CHECKED_VERSION
+    source = Path(bigquery_server.__file__).read_text()
+    script.write_text(source.replace(f'CHECKED_VERSION = "{checked}"', 'CHECKED_VERSION = "0.0.1"'))
+    ran = subprocess.run([EMULATOR / "bin" / "python", script], capture_output=True, text=True)
+    assert ran.returncode == 1 and len(ran.stderr.splitlines()) == 1
+    assert f"local-bigquery is {checked}" in ran.stderr and "0.0.1" in ran.stderr

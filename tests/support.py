@@ -1,0 +1,28 @@
+"""What tests of several rooms need: days, checksums and the rows of a warehouse."""
+
+import hashlib
+from datetime import date, timedelta
+
+from telemetry_warehouse import lineage, stages
+from telemetry_warehouse.bigquery import Warehouse
+
+
+def days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def checksum(warehouse: Warehouse, table: str, condition: str = "TRUE") -> tuple[int, str]:
+    """(rows, digest) of a table's rows whatever their order."""
+    rows = warehouse.rows(f"SELECT TO_HEX(MD5(TO_JSON_STRING(t))) AS digest FROM {table} AS t WHERE {condition}")
+    digests = sorted(row["digest"] for row in rows)
+    return len(digests), hashlib.md5("".join(digests).encode()).hexdigest()
+
+
+def checksums(warehouse: Warehouse, first: date, last: date) -> dict[str, tuple[int, str]]:
+    """The checksum of every table that the night builds, over the days first..last (all rows where it has no days)."""
+    found = {}
+    for step in lineage.load(warehouse.settings).steps:
+        table = stages.definition(warehouse, step)
+        condition = f"{table.day} BETWEEN '{first}' AND '{last}'" if table.partition_field else "TRUE"
+        found[table.id] = checksum(warehouse, table.id, condition)
+    return found

@@ -1,0 +1,48 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry_warehouse import tables
+from telemetry_warehouse.errors import WarehouseError
+
+SCALARS = ["STRING", "INT64", "FLOAT64", "BOOL", "DATE", "TIMESTAMP", "BYTES", "JSON", "NUMERIC"]
+names = st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), min_size=1, max_size=3, unique=True)
+
+
+def structs(inner):
+    return names.flatmap(
+        lambda keys: st.tuples(*[inner for _ in keys]).map(
+            lambda types: "STRUCT<" + ", ".join(f"`{k}` {t}" for k, t in zip(keys, types, strict=True)) + ">"
+        )
+    )
+
+
+def arrays(inner):
+    return inner.filter(lambda text: not text.startswith("ARRAY")).map(lambda text: f"ARRAY<{text}>")
+
+
+types = st.recursive(st.sampled_from(SCALARS), lambda inner: structs(inner) | arrays(inner), max_leaves=8)
+
+
+@given(types)
+def test_type_text_survives_the_way_through_a_schema_field(text):
+    assert tables.type_text(tables.column("c", text)) == text
+
+
+@pytest.mark.parametrize("text", ["INT64<", "NUMBER OF", "HLL", ""])
+def test_text_that_is_no_type_is_refused_by_name(text):
+    with pytest.raises(WarehouseError, match=f"column age has data_type '{text}'"):
+        tables.column("age", text)
+
+
+@pytest.mark.parametrize("name", ["gate_results", "pipeline_runs", "publish_tokens", "landing"])
+def test_every_monitoring_table_describes_itself_and_its_columns(name):
+    table = tables.from_file("monitoring", name)
+    assert table.description and all(column.description for column in table.columns)
+    assert table.partition_field in table.column_names
+
+
+def test_the_day_of_a_timestamp_partition_is_its_date():
+    columns = (tables.column("at", "TIMESTAMP"), tables.column("day", "DATE"))
+    assert tables.Table("d", "t", columns, partition_field="at").day == "DATE(at)"
+    assert tables.Table("d", "t", columns, partition_field="day").day == "day"
