@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
+
 from telemetry_warehouse.operators import DEFAULTS, Land
 
 with DAG(

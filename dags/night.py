@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
+
 from telemetry_warehouse import lineage
 from telemetry_warehouse.operators import DEFAULTS, BuildTable, Deploy, LandUntilPast, RebuildStaleDays
 from telemetry_warehouse.settings import Settings

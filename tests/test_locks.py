@@ -60,7 +60,9 @@ def test_a_writer_gets_in_as_soon_as_the_holder_leaves(warehouse_home):
 
 
 def test_the_lock_is_free_once_its_holder_is_killed(warehouse_home, warehouse_environment):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD], env=warehouse_environment, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], env=warehouse_environment, stdout=subprocess.PIPE, text=True
+    )
     old = int(holder.stdout.readline())
     with (
         pytest.raises(Refused, match="the other process"),

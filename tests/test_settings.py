@@ -1,4 +1,5 @@
 import pytest
+
 from telemetry_warehouse.errors import NotRunning, SettingsError
 from telemetry_warehouse.settings import Settings
 
@@ -39,7 +40,9 @@ def test_listed_settings_hide_the_password_of_the_lock_url():
 
 
 def test_a_project_gives_dbt_and_the_clients_the_cloud():
-    settings = Settings.load({"WAREHOUSE_PROJECT": "acme", "WAREHOUSE_LOCK_URL": "postgresql://h/db", "WAREHOUSE_LOCATION": "EU"})
+    settings = Settings.load(
+        {"WAREHOUSE_PROJECT": "acme", "WAREHOUSE_LOCK_URL": "postgresql://h/db", "WAREHOUSE_LOCATION": "EU"}
+    )
     output = settings.dbt_profile()["telemetry_warehouse"]["outputs"]["warehouse"]
     assert (output["method"], output["project"], output["location"]) == ("oauth", "acme", "EU")
     assert "api_endpoint" not in output

@@ -21,7 +21,8 @@
 
 {# The heaviest value of a dimension, in its own type, among rows of (name, value, weight). #}
 {% macro heaviest(name, type='string') -%}
-    {%- set value = "max_by(if(name = '" ~ name ~ "', value, null), if(name = '" ~ name ~ "', weight, null))" -%}
+    {%- set this_one = "name = '" ~ name ~ "'" -%}
+    {%- set value = 'any_value(if(' ~ this_one ~ ', value, null) having max if(' ~ this_one ~ ', weight, null))' -%}
     {{ value if type == 'string' else 'cast(' ~ value ~ ' as ' ~ type ~ ')' }}
 {%- endmacro %}
 

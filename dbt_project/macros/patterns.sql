@@ -25,10 +25,9 @@
     {{ return(columns) }}
 {%- endmacro %}
 
-{# A column of the published table, or `otherwise` where it is so new that the table does not have it yet. #}
-{% macro if_published(column, otherwise) -%}
-    {%- set existing = adapter.get_columns_in_relation(this) | map(attribute='name') | list if execute else [] -%}
-    {{ column if column in existing else otherwise }}
+{# The columns that the published table has by now; a pattern or dimension may be newer than the table. #}
+{% macro published_columns() -%}
+    {{ return(adapter.get_columns_in_relation(this) | map(attribute='name') | list if execute else []) }}
 {%- endmacro %}
 
 {% macro mask_28_bits() -%}

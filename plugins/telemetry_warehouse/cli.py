@@ -4,7 +4,7 @@ import argparse
 import os
 import socket
 import sys
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from telemetry_warehouse.errors import WarehouseError
@@ -165,7 +165,7 @@ def _status(settings, options):
 def _sample(settings, options):
     from telemetry_warehouse import sample
 
-    sample.run(settings, _say, yesterday=date.today() - timedelta(days=1))
+    sample.run(settings, _say, yesterday=datetime.now(UTC).date() - timedelta(days=1))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ class _Step(BaseOperator):
 
     @staticmethod
     def day(context) -> date:
-        return context["data_interval_start"].date()
+        start = context["data_interval_start"]
+        return date(start.year, start.month, start.day)
 
 
 class Land(_Step):

@@ -87,9 +87,12 @@ def _message(line: bytes) -> Message:
     if type(data) is dict:
         return orjson.dumps(data), attributes
     try:
-        return base64.b64decode(data, validate=True), attributes
+        raw = base64.b64decode(data, validate=True)
     except (TypeError, binascii.Error, ValueError) as error:
         raise ValueError('"data" is neither an object nor base64 text') from error
+    if not raw and not attributes:
+        raise ValueError("no data and no attributes, which Pub/Sub refuses")
+    return raw, attributes
 
 
 def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:

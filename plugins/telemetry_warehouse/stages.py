@@ -108,7 +108,9 @@ def _document_type(warehouse: Warehouse, step: Step) -> schemas.DocumentType:
 
 def _with_expectations(table: Table, name: str) -> Table:
     """The table with the expectations of sql/<name>.yml, which all document types share."""
-    return replace(table, expectations=tuple(yaml.safe_load((ROOT / "sql" / f"{name}.yml").read_text())["expectations"]))
+    return replace(
+        table, expectations=tuple(yaml.safe_load((ROOT / "sql" / f"{name}.yml").read_text())["expectations"])
+    )
 
 
 def _build_gate_publish(warehouse, step, table, start, end, run_id, token) -> Outcome:
@@ -194,19 +196,45 @@ def refuse_unfinished(day: date) -> None:
 
 def _refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date) -> None:
     refuse_unfinished(end)
-    today = datetime.now(UTC).date()
-    if step.kind == "dedup":
-        live = _document_type(warehouse, step).live
-        oldest = live.retention_days and today - timedelta(days=live.retention_days - 1)
-        if oldest and start - timedelta(days=LOOK_BACK_DAYS) < oldest:
-            first = oldest + timedelta(days=LOOK_BACK_DAYS)
-            raise Refused(
-                f"{step.table} {start}: {live.id} keeps {live.retention_days} days and a day needs the {LOOK_BACK_DAYS}"
-                f" before it, so the first day that can be deduplicated again is {first};"
-                " build what follows it with --select clients_daily_v1+"
+    types = schemas.load(warehouse.settings.schemas).values()
+    for document_type in types:
+        if step.kind == "dedup" and document_type.stable.id == step.table:
+            _refuse_expired(
+                warehouse, step, document_type, document_type.live, start - timedelta(days=LOOK_BACK_DAYS), end
             )
+        elif document_type.stable.id in step.inputs.values():
+            _refuse_expired(warehouse, step, document_type, document_type.stable, start, end)
     if step.reads_yesterday and step.kind == "model":
         _refuse_gap(warehouse, step, start)
+
+
+def _refuse_expired(warehouse: Warehouse, step: Step, document_type, source: Table, first: date, last: date) -> None:
+    """A source that held pings of first..last and has lost them by its retention gives no complete table."""
+    if source.retention_days is None:
+        return
+    oldest_kept = datetime.now(UTC).date() - timedelta(days=source.retention_days - 1)
+    if first >= oldest_kept:
+        return
+    landing = tables.from_file("monitoring", "landing")
+    warehouse.ensure(landing)
+    name = document_type.name
+    [lost] = warehouse.rows(
+        f"SELECT MIN(submission_date) AS first, MAX(submission_date) AS last FROM {landing.id}"
+        " WHERE landed_date >= '2000-01-01' AND landed > 0 AND submission_date BETWEEN @first AND @last"
+        " AND document_namespace = @namespace AND document_type = @type AND document_version = @version",
+        {
+            "first": first,
+            "last": min(last, oldest_kept - timedelta(days=1)),
+            "namespace": name.namespace,
+            "type": name.type,
+            "version": name.version,
+        },
+    )
+    if lost["first"]:
+        raise Refused(
+            f"{step.table} {_days(first, last)} needs {source.id}, which keeps {source.retention_days} days and has"
+            f" lost those of {_days(lost['first'], lost['last'])}; the first day it still has is {oldest_kept}"
+        )
 
 
 def _refuse_gap(warehouse: Warehouse, step: Step, start: date) -> None:

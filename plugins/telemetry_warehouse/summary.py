@@ -36,7 +36,7 @@ def print_summary(warehouse: Warehouse, airflow: str, last_night: date) -> None:
         "Try:\n"
         '  ./warehouse query "SELECT submission_date, app_name, SUM(dau) AS dau FROM telemetry.active_users'
         f" WHERE submission_date = '{last_night}' GROUP BY submission_date, app_name\"\n"
-        "  ./warehouse query \"SELECT * FROM telemetry.changes WHERE detected_date >= '2013-01-01' ORDER BY score DESC\"\n"
+        "  ./warehouse query \"SELECT * FROM telemetry.changes WHERE detected_date >= '2013-01-01' ORDER BY score\"\n"
         "  ./warehouse status\n"
         "  make stop"
     )
@@ -46,8 +46,9 @@ def _pings(warehouse) -> list[tuple]:
     landing = {
         (r["document_namespace"], r["document_type"], r["document_version"]): r
         for r in warehouse.rows(
-            "SELECT document_namespace, document_type, document_version, SUM(received) AS received, SUM(landed) AS landed,"
-            f" SUM(failed) AS failed FROM monitoring.landing WHERE landed_date >= '{_ALWAYS}' AND received > 0"
+            "SELECT document_namespace, document_type, document_version, SUM(received) AS received,"
+            f" SUM(landed) AS landed, SUM(failed) AS failed"
+            f" FROM monitoring.landing WHERE landed_date >= '{_ALWAYS}' AND received > 0"
             " GROUP BY document_namespace, document_type, document_version"
         )
     }
@@ -68,7 +69,8 @@ def _count(warehouse, table: str) -> int:
 
 def _users(warehouse) -> list[tuple]:
     rows = warehouse.rows(
-        "SELECT app_name, submission_date, SUM(dau) AS dau, SUM(wau) AS wau, SUM(mau) AS mau, SUM(new_profiles) AS new_profiles"
+        "SELECT app_name, submission_date, SUM(dau) AS dau, SUM(wau) AS wau, SUM(mau) AS mau,"
+        " SUM(new_profiles) AS new_profiles"
         f" FROM derived.active_users_v1 WHERE submission_date >= '{_ALWAYS}'"
         " GROUP BY app_name, submission_date HAVING SUM(dau) > 0 QUALIFY ROW_NUMBER() OVER (PARTITION BY app_name"
         " ORDER BY submission_date DESC) = 1 ORDER BY app_name"

@@ -16,8 +16,13 @@ def bits(alarm, series=None, first=0):
     """All of an alarm, to the bit, with its days counted from day `first`."""
     number = alarm.series if series is None else int(series[alarm.series])
     return (
-        number, alarm.detected + first, alarm.changed + first, alarm.score.hex(), alarm.effect.hex(),
-        alarm.before.tobytes(), alarm.after.tobytes(),
+        number,
+        alarm.detected + first,
+        alarm.changed + first,
+        alarm.score.hex(),
+        alarm.effect.hex(),
+        alarm.before.tobytes(),
+        alarm.after.tobytes(),
     )
 
 
@@ -47,8 +52,11 @@ def nightly(counts, n_clients, seed: int):
         order = rng.permutation(len(counts))
         days = slice(first, day + 1)
         for alarm in scan(
-            counts[order, days], FIRST_DAY, n_clients[order, days],
-            score_from=day - first, last_change=last_change[order] - first,
+            counts[order, days],
+            FIRST_DAY,
+            n_clients[order, days],
+            score_from=day - first,
+            last_change=last_change[order] - first,
         ):
             found.append(bits(alarm, order, first))
             last_change[order[alarm.series]] = alarm.changed + first
@@ -257,8 +265,20 @@ def test_a_series_seen_on_weekdays_only_is_judged():
         np.eye(1, 10, 3, dtype=int)[None].repeat(100, axis=1),
         np.full((2, 100, 4), 2**60),
     ],
-    ids=["zero", "constant", "one bucket", "one day", "10,000 buckets", "no series", "no days", "no buckets",
-         "duplicated days", "every other day", "one client", "enormous"],
+    ids=[
+        "zero",
+        "constant",
+        "one bucket",
+        "one day",
+        "10,000 buckets",
+        "no series",
+        "no days",
+        "no buckets",
+        "duplicated days",
+        "every other day",
+        "one client",
+        "enormous",
+    ],
 )
 def test_nothing_to_find_is_an_empty_list(counts):
     assert scan(counts, FIRST_DAY) == []

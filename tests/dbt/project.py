@@ -67,7 +67,9 @@ class Project:
         self.settings, self.prefix = settings, prefix
         self.warehouse = Warehouse(settings)
         types = schemas.load(settings.schemas)
-        self.stable = {name: self._own(types[schemas.TypeName(*type_name)].stable) for name, type_name in SOURCES.items()}
+        self.stable = {
+            name: self._own(types[schemas.TypeName(*type_name)].stable) for name, type_name in SOURCES.items()
+        }
         self.tables = {name: self._own(definition(node)) for name, node in models(settings).items()}
         self.warehouse.ensure_dataset(f"{prefix}_candidates")
         self.warehouse.ensure(tables.from_file("monitoring", "publish_tokens"))

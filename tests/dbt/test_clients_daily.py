@@ -45,7 +45,8 @@ def test_rules_of_columns(project):
         ),
         "an unknown city is null": ([{"country": "DE", "city": "??"}], {"country": "DE", "city": None}),
         "sums are null only if every value is": (
-            [{"uri_count": None}, {"uri_count": 0}], {"uri_count_sum": 0, "devtools_opened_sum": None}
+            [{"uri_count": None}, {"uri_count": 0}],
+            {"uri_count_sum": 0, "devtools_opened_sum": None},
         ),
         "means leave null out": ([{"memory_mb": 1}, {"memory_mb": 2}, {}], {"memory_mb_mean": 1.5}),
         "mean of nothing": ([{}], {"memory_mb_mean": None}),
@@ -54,10 +55,12 @@ def test_rules_of_columns(project):
             {"active_hours_sum": 1.5, "subsession_hours_sum": 2.0, "active_ticks_sum": 1080, "duration_sum": 7200},
         ),
         "the older measurement of ticks stands in": (
-            [{"older_active_ticks": 5}, {"active_ticks": 1, "older_active_ticks": 9}], {"active_ticks_sum": 6}
+            [{"older_active_ticks": 5}, {"active_ticks": 1, "older_active_ticks": 9}],
+            {"active_ticks_sum": 6},
         ),
         "a sum stays at the end of int64": (
-            [{"uri_count": 2**63 - 1}, {"uri_count": 2**63 - 1}], {"uri_count_sum": 2**63 - 1}
+            [{"uri_count": 2**63 - 1}, {"uri_count": 2**63 - 1}],
+            {"uri_count_sum": 2**63 - 1},
         ),
         "sessions": (
             [{"subsession_counter": 1}, {"subsession_counter": 1}, {"subsession_counter": 2}, {}],
@@ -72,7 +75,8 @@ def test_rules_of_columns(project):
             {"profile_age_in_days": -2, "profile_creation_date": DAY + timedelta(days=2)},
         ),
         "a number that is no date is not believed": (
-            [{"profile_creation_date": 10**15}], {"profile_creation_date": None, "profile_age_in_days": None}
+            [{"profile_creation_date": 10**15}],
+            {"profile_creation_date": None, "profile_age_in_days": None},
         ),
     }
     pings = [
@@ -161,20 +165,31 @@ def test_what_is_left_out_is_counted(project, monkeypatch):
 def test_flights_are_clients_too(project):
     flight = {"normalized_app_name": "Fleet", "normalized_channel": "UA", "normalized_country_code": "US"}
     for number, (minutes, origin) in enumerate([(100, "EWR"), (None, "EWR"), (50, "JFK")]):
-        project.load("flight", [
-            flight | {
-                "document_id": f"f{number}",
-                "submission_timestamp": f"{DAY}T0{number}:00:00Z",
-                "client_id": "plane",
-                "origin": origin,
-                "duration_minutes": minutes,
-            }
-        ])
+        project.load(
+            "flight",
+            [
+                flight
+                | {
+                    "document_id": f"f{number}",
+                    "submission_timestamp": f"{DAY}T0{number}:00:00Z",
+                    "client_id": "plane",
+                    "origin": origin,
+                    "duration_minutes": minutes,
+                }
+            ],
+        )
     project.build("clients_daily_v1", DAY)
     (row,) = project.rows("clients_daily_v1")
     expected = {
-        "app_name": "Fleet", "client_id": "plane", "channel": "UA", "country": "US", "city": "EWR",
-        "duration_sum": 9000, "active_ticks_sum": None, "reports_uris": False, "pings_aggregated_by_this_row": 3,
+        "app_name": "Fleet",
+        "client_id": "plane",
+        "channel": "UA",
+        "country": "US",
+        "city": "EWR",
+        "duration_sum": 9000,
+        "active_ticks_sum": None,
+        "reports_uris": False,
+        "pings_aggregated_by_this_row": 3,
     }
     assert {name: row[name] for name in expected} == expected
 
@@ -182,10 +197,15 @@ def test_flights_are_clients_too(project):
 def test_a_range_gives_the_same_rows_as_its_days(project):
     days = [DAY + timedelta(days=n) for n in range(3)]
     chance = random.Random(5)
-    project.load("main", [
-        main_ping(chance.choice(days), f"{n}", f"c{chance.randrange(9)}", chance.randrange(3), os=chance.choice("ab"))
-        for n in range(90)
-    ])
+    project.load(
+        "main",
+        [
+            main_ping(
+                chance.choice(days), f"{n}", f"c{chance.randrange(9)}", chance.randrange(3), os=chance.choice("ab")
+            )
+            for n in range(90)
+        ],
+    )
     project.build("clients_daily_v1", days[0], days[-1])
     in_one = project.rows("clients_daily_v1")
     project.empty("clients_daily_v1")

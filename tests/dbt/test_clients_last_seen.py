@@ -33,22 +33,24 @@ def random_days(seed: int, days: int, clients: int) -> list[dict]:
                 continue
             day = FIRST + timedelta(days=n)
             age = chance.choice([None, -1, 0, 0, 3, 6, 7, n])
-            rows.append({
-                "submission_date": day,
-                "app_name": chance.choice(["Firefox", "Fleet"]) if client % 3 == 0 else "Firefox",
-                "client_id": f"c{client}",
-                "sample_id": client,
-                "os": chance.choice(["a", "b", None]),
-                "country": chance.choice(["DE", None]),
-                "profile_age_in_days": age,
-                "profile_creation_date": age if age is None else day - timedelta(days=age),
-                "reports_uris": chance.choice([True, False]),
-                "active_ticks_sum": chance.choice([None, 0, 1, 8]),
-                "uri_count_sum": chance.choice([None, 0, 1, 5, 10]),
-                "duration_sum": chance.choice([None, 0, 1]),
-                "devtools_opened_sum": chance.choice([None, 0, 1]),
-                "experiments": [{"key": k, "value": v} for k, v in BRANCHES if chance.random() < 0.2],
-            })
+            rows.append(
+                {
+                    "submission_date": day,
+                    "app_name": chance.choice(["Firefox", "Fleet"]) if client % 3 == 0 else "Firefox",
+                    "client_id": f"c{client}",
+                    "sample_id": client,
+                    "os": chance.choice(["a", "b", None]),
+                    "country": chance.choice(["DE", None]),
+                    "profile_age_in_days": age,
+                    "profile_creation_date": age if age is None else day - timedelta(days=age),
+                    "reports_uris": chance.choice([True, False]),
+                    "active_ticks_sum": chance.choice([None, 0, 1, 8]),
+                    "uri_count_sum": chance.choice([None, 0, 1, 5, 10]),
+                    "duration_sum": chance.choice([None, 0, 1]),
+                    "devtools_opened_sum": chance.choice([None, 0, 1]),
+                    "experiments": [{"key": k, "value": v} for k, v in BRANCHES if chance.random() < 0.2],
+                }
+            )
     return rows
 
 

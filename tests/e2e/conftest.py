@@ -1,4 +1,4 @@
-"""One home for all whole-chain tests, with the project's schemas kept for ever so that tests may live in fixed years."""
+"""One home for all whole-chain tests; its tables keep their days for ever, so that tests may live in fixed years."""
 
 import shutil
 from datetime import date

@@ -28,13 +28,17 @@ def a_ping(truth, day: date, number: int, received: str) -> tuple[bytes, dict]:
     document_id, client_id = f"{number:08x}-0000-4000-8000-000000000001", f"{number:08x}-0000-4000-8000-000000000002"
     document = message["data"] | {"id": document_id, "clientId": client_id}
     attributes = {
-        "uri": f"/submit/telemetry/main/4/{document_id}", "submission_timestamp": received, "geo_country": "US"}
+        "uri": f"/submit/telemetry/main/4/{document_id}",
+        "submission_timestamp": received,
+        "geo_country": "US",
+    }
     return orjson.dumps(document), attributes
 
 
 def users(chain, day: date) -> tuple[int, int]:
     [row] = chain.rows(
-        f"SELECT SUM(dau) AS dau, SUM(mau) AS mau FROM derived.active_users_v1 WHERE submission_date = '{day}'")
+        f"SELECT SUM(dau) AS dau, SUM(mau) AS mau FROM derived.active_users_v1 WHERE submission_date = '{day}'"
+    )
     return row["dau"], row["mau"]
 
 
@@ -42,8 +46,11 @@ def test_a_night_again_leaves_every_table_byte_identical(chain, simulated):
     before = checksums(chain, *DAYS)
     night.run(chain, date(2024, 4, 5), "again", say=quiet)
     assert checksums(chain, *DAYS) == before
-    assert all(rows for table, (rows, _) in before.items() if "fleet" not in table and "left_out" not in table
-               and "changes" not in table)
+    assert all(
+        rows
+        for table, (rows, _) in before.items()
+        if "fleet" not in table and "left_out" not in table and "changes" not in table
+    )
 
 
 def test_days_again_out_of_order_leave_every_table_byte_identical(chain, simulated):
@@ -65,7 +72,9 @@ def test_a_ping_of_2359_that_lands_after_midnight_is_in_its_days_tables(chain, s
     publish(chain.settings, [a_ping(simulated.truth, day, 0xA1, "2024-04-06T23:59:59.999999Z")])
     night.run(chain, day, "late", say=quiet)
     assert users(chain, day)[0] == 1
-    [row] = chain.rows("SELECT COUNT(*) AS n FROM telemetry_stable.main_v4 WHERE DATE(submission_timestamp) = '2024-04-06'")
+    [row] = chain.rows(
+        "SELECT COUNT(*) AS n FROM telemetry_stable.main_v4 WHERE DATE(submission_timestamp) = '2024-04-06'"
+    )
     assert row["n"] == 1
 
 
@@ -92,7 +101,8 @@ def broken_expectation(chain):
     manifest = json.loads(whole)
     [node] = [n for n in manifest["nodes"].values() if n["name"] == "clients_daily_v1"]
     node["config"]["meta"]["expectations"].append(
-        {"name": "broken_on_purpose", "query": "SELECT client_id, submission_date FROM {candidate}"})
+        {"name": "broken_on_purpose", "query": "SELECT client_id, submission_date FROM {candidate}"}
+    )
     path.write_text(json.dumps(manifest))
     yield
     path.write_text(whole)
@@ -105,7 +115,10 @@ def test_a_failing_gate_stops_the_night_publishes_nothing_and_says_what_failed(c
 
     done = subprocess.run(
         [sys.executable, "-m", "telemetry_warehouse.cli", *command[1:]],
-        env=environment_of(chain.settings), capture_output=True, text=True)
+        env=environment_of(chain.settings),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     [line] = [text for text in done.stderr.splitlines() if text.startswith("warehouse:")]
     assert "derived.clients_daily_v1 2024-04-05" in line and "broken_on_purpose" in line and "client_id" in line
@@ -113,11 +126,13 @@ def test_a_failing_gate_stops_the_night_publishes_nothing_and_says_what_failed(c
     assert checksums(chain, *DAYS) == before
     [run] = chain.rows(
         "SELECT status, error FROM monitoring.pipeline_runs WHERE table_name = 'derived.clients_daily_v1'"
-        " ORDER BY started_at DESC LIMIT 1")
+        " ORDER BY started_at DESC LIMIT 1"
+    )
     assert run["status"] == "failed" and "broken_on_purpose" in run["error"]
     candidate = line.rsplit(" ", 1)[1]
     assert chain.rows(f"SELECT COUNT(*) AS n FROM {candidate}")[0]["n"] > 0
     [result] = chain.rows(
         "SELECT passed, examples FROM monitoring.gate_results WHERE checked_date >= '2000-01-01'"
-        " AND expectation = 'broken_on_purpose'")
+        " AND expectation = 'broken_on_purpose'"
+    )
     assert not result["passed"] and len(json.loads(result["examples"])) == 3

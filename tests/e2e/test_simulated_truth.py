@@ -15,16 +15,21 @@ def usage(simulated):
 def test_every_message_is_landed_or_an_error(simulated):
     totals = simulated.truth.totals
     assert (simulated.totals.received, simulated.totals.landed, simulated.totals.failed) == (
-        totals["received"], totals["landed"], totals["malformed"])
+        totals["received"],
+        totals["landed"],
+        totals["malformed"],
+    )
     assert min(totals[name] for name in ("malformed", "duplicates", "automation")) > 0
 
 
 def test_live_holds_every_message_that_landed(chain, simulated):
     rows = chain.rows(
         "SELECT DATE(submission_timestamp) AS day, COUNT(*) AS n FROM telemetry_live.main_v4"
-        f" WHERE DATE(submission_timestamp) {SPAN} GROUP BY day")
+        f" WHERE DATE(submission_timestamp) {SPAN} GROUP BY day"
+    )
     assert {r["day"].isoformat(): r["n"] for r in rows} == {
-        row["submission_date"]: row["landed"] for row in simulated.truth.messages}
+        row["submission_date"]: row["landed"] for row in simulated.truth.messages
+    }
 
 
 def test_errors_are_those_that_were_broken_by_day_and_step(chain, simulated):
@@ -46,10 +51,10 @@ def test_stable_holds_exactly_the_true_documents(chain, simulated):
         (r["day"].isoformat(), r["document_id"], r["client_id"])
         for r in chain.rows(
             "SELECT DATE(submission_timestamp) AS day, document_id, client_id FROM telemetry_stable.main_v4"
-            f" WHERE DATE(submission_timestamp) {SPAN}")
+            f" WHERE DATE(submission_timestamp) {SPAN}"
+        )
     )
-    expected = Counter(
-        (d["submission_date"], d["document_id"], d["client_id"]) for d in simulated.truth.documents())
+    expected = Counter((d["submission_date"], d["document_id"], d["client_id"]) for d in simulated.truth.documents())
     assert found == expected
 
 
@@ -57,7 +62,8 @@ def test_no_address_of_a_client_reached_a_table(chain, simulated):
     for table in ("telemetry_live.main_v4", "telemetry_errors.pings", "unknown_errors.pings"):
         [row] = chain.rows(
             f"SELECT COUNTIF(TO_JSON_STRING(t) LIKE '%203.0.113.%') AS found, COUNT(*) AS n FROM {table} AS t"
-            f" WHERE DATE(submission_timestamp) {SPAN}")
+            f" WHERE DATE(submission_timestamp) {SPAN}"
+        )
         assert row["found"] == 0 and row["n"] > 0
 
 
@@ -66,7 +72,8 @@ def test_daily_weekly_and_monthly_users_equal_the_truth_on_every_day(chain, usag
         r["day"].isoformat(): (r["dau"], r["wau"], r["mau"])
         for r in chain.rows(
             "SELECT submission_date AS day, SUM(dau) AS dau, SUM(wau) AS wau, SUM(mau) AS mau"
-            f" FROM derived.active_users_v1 WHERE submission_date {SPAN} AND app_name = 'Firefox' GROUP BY day")
+            f" FROM derived.active_users_v1 WHERE submission_date {SPAN} AND app_name = 'Firefox' GROUP BY day"
+        )
     }
     assert found == {day: (row["dau"], row["wau"], row["mau"]) for day, row in usage.items()}
 
@@ -87,7 +94,8 @@ def test_each_clients_bits_are_the_days_of_its_documents(chain, simulated):
         (r["submission_date"], r["client_id"]): r["days_seen_bits"]
         for r in chain.rows(
             "SELECT submission_date, client_id, days_seen_bits FROM derived.clients_last_seen_v1"
-            " WHERE submission_date IN ('2024-03-15', '2024-04-03', '2024-04-05') AND app_name = 'Firefox'")
+            " WHERE submission_date IN ('2024-03-15', '2024-04-03', '2024-04-05') AND app_name = 'Firefox'"
+        )
     }
     assert found == expected
 
@@ -100,6 +108,7 @@ def test_first_and_second_days_are_those_of_the_documents(chain, simulated):
         r["client_id"]: [r["first_seen_date"].isoformat(), r["second_seen_date"] and r["second_seen_date"].isoformat()]
         for r in chain.rows(
             "SELECT client_id, first_seen_date, second_seen_date FROM derived.clients_first_seen_v1"
-            " WHERE app_name = 'Firefox' AND first_seen_date >= '2024-01-01'")
+            " WHERE app_name = 'Firefox' AND first_seen_date >= '2024-01-01'"
+        )
     }
     assert found == {client: (sorted(of_client) + [None])[:2] for client, of_client in days.items()}

@@ -19,7 +19,10 @@ def expecting(**entry) -> Table:
         ({"type": "expect_miracles"}, "'expect_miracles'"),
         ({"type": "expect_column_values_to_not_be_null", "column": "clientid"}, "'clientid'"),
         ({"type": "expect_column_values_to_not_be_null", "column": "client_id", "severity": "mild"}, "'mild'"),
-        ({"name": "own", "query": "SELECT * FROM {candidate} JOIN {clients_dayly_v1} USING (day)"}, "{clients_dayly_v1}"),
+        (
+            {"name": "own", "query": "SELECT * FROM {candidate} JOIN {clients_dayly_v1} USING (day)"},
+            "{clients_dayly_v1}",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_named_with_its_table(entry, said):

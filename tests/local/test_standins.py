@@ -119,9 +119,11 @@ def test_where_one_server_cannot_start_the_others_are_stopped_again(home, monkey
 def test_with_a_project_there_is_nothing_to_start_or_stop(tmp_path):
     cloud = {"WAREHOUSE_HOME": str(tmp_path), "WAREHOUSE_PROJECT": "p", "WAREHOUSE_LOCK_URL": "postgresql://h/d"}
     settings = Settings.load(cloud)
-    for command in (standins.up, standins.down):
-        with pytest.raises(SettingsError, match="WAREHOUSE_PROJECT is p"):
-            command(settings)
+    said = []
+    standins.up(settings, said.append)
+    assert "WAREHOUSE_PROJECT is p" in said[0]
+    with pytest.raises(SettingsError, match="WAREHOUSE_PROJECT is p"):
+        standins.down(settings)
     assert standins.status(settings) == [] and not list(tmp_path.iterdir())
 
 

@@ -58,7 +58,7 @@ branches as (
 enrolled as (
     select {{ client_day() }}, array_agg(struct(experiment as key, branch as value) order by experiment) as experiments
     from (
-        select {{ client_day() }}, experiment, max_by(branch, weight) as branch
+        select {{ client_day() }}, experiment, any_value(branch having max weight) as branch
         from branches
         group by {{ client_day() }}, experiment
     )

@@ -3,16 +3,17 @@
 {%- set key = 'app_name, client_id' %}
 {%- set names = patterns().keys() | list %}
 {%- set carried = carried_columns() %}
+{%- set published = published_columns() %}
 with seed as (
     select
         submission_date,
         {{ key }},
         {%- for column, type in carried.items() %}
-        {{ if_published(column, 'cast(null as ' ~ type ~ ')') }} as {{ column }},
+        {{ column if column in published else 'cast(null as ' ~ type ~ ')' }} as {{ column }},
         {%- endfor %}
         {%- for name in names %}
         0 as ring_{{ name }},
-        ifnull({{ if_published('days_' ~ name ~ '_bits', 0) }}, 0) as seed_{{ name }},
+        {{ 'ifnull(days_' ~ name ~ '_bits, 0)' if 'days_' ~ name ~ '_bits' in published else 0 }} as seed_{{ name }},
         {%- endfor %}
         experiments
     from {{ this }}

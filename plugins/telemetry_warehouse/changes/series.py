@@ -20,17 +20,19 @@ from telemetry_warehouse.changes.window import MIN_REFERENCE_DAYS
 # Counts held at once; a warehouse of many probes is judged block by block.
 _BLOCK_COUNTS = 16_000_000
 
-AGGREGATES = pa.schema({
-    "submission_date": pa.date32(),
-    "app_name": pa.string(),
-    "channel": pa.string(),
-    "os": pa.string(),
-    "probe": pa.string(),
-    "key": pa.string(),
-    "layout": pa.string(),
-    "n_clients": pa.int64(),
-    "buckets": pa.list_(pa.struct({"bucket": pa.int64(), "clients": pa.int64()})),
-})
+AGGREGATES = pa.schema(
+    {
+        "submission_date": pa.date32(),
+        "app_name": pa.string(),
+        "channel": pa.string(),
+        "os": pa.string(),
+        "probe": pa.string(),
+        "key": pa.string(),
+        "layout": pa.string(),
+        "n_clients": pa.int64(),
+        "buckets": pa.list_(pa.struct({"bucket": pa.int64(), "clients": pa.int64()})),
+    }
+)
 
 
 class SeriesKey(NamedTuple):
@@ -102,8 +104,12 @@ def _series_of_rows(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[Serie
     first = np.unique(series, return_index=True)[1]
     keys = [
         SeriesKey(
-            columns["app_name"][r], None if c < 0 else columns["channel"][r], None,
-            columns["probe"][r], columns["key"][r], columns["layout"][r],
+            columns["app_name"][r],
+            None if c < 0 else columns["channel"][r],
+            None,
+            columns["probe"][r],
+            columns["key"][r],
+            columns["layout"][r],
         )
         for r, c in zip(row[first], own_channel[first], strict=True)
     ]

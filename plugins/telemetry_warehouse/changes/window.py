@@ -217,4 +217,3 @@ def _inflation(autocorrelation, days) -> np.ndarray:
         power = power * autocorrelation
         total = total + 2 * np.maximum(1 - lag / days, 0) * power
     return total
-

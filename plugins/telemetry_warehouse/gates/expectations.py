@@ -21,16 +21,22 @@ class Expectation:
     query: str | None = None
     type: str | None = None
 
-    def build(self, inputs: dict[str, str], start: date, end: date):
-        """The Great Expectations object; `inputs` maps the names a query may use to table ids."""
+    def build(self, inputs: dict[str, str], start: date, end: date, with_rows: bool):
+        """The Great Expectations object; `inputs` maps the names a query may use to table ids.
+
+        `with_rows`: what breaks it is fetched and not only counted.
+        """
         from great_expectations.expectations import UnexpectedRowsExpectation
+
+        from telemetry_warehouse.gates.counted_rows import NoUnexpectedRows
 
         if self.query is None:
             return implementation(self.type)(severity=self.severity, meta={"name": self.name}, **self.arguments)
         query = self.query.replace("{candidate}", "{batch}")
         for name, value in (inputs | {"start_date": start.isoformat(), "end_date": end.isoformat()}).items():
             query = query.replace("{" + name + "}", value)
-        return UnexpectedRowsExpectation(unexpected_rows_query=query, severity=self.severity, meta={"name": self.name})
+        kind = UnexpectedRowsExpectation if with_rows else NoUnexpectedRows
+        return kind(unexpected_rows_query=query, severity=self.severity, meta={"name": self.name})
 
 
 def implementation(type_name: str):

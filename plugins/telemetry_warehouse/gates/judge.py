@@ -1,6 +1,7 @@
 """Runs a table's expectations on what was built, as SQL pushed down to the warehouse, and keeps the verdict."""
 
 import logging
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -8,7 +9,7 @@ import orjson
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import GateFailed
+from telemetry_warehouse.errors import GateFailed, WarehouseError
 from telemetry_warehouse.gates.expectations import Expectation, parse
 from telemetry_warehouse.tables import Table
 
@@ -36,15 +37,16 @@ def judge(
     """Judges `asset` (a candidate of `table`) for start..end and records every result in monitoring.gate_results.
 
     `inputs` maps a direct input's name to its table id. Raises GateFailed, naming what failed with example rows,
-    where a critical expectation does not hold; warnings are in the results.
+    where a critical expectation does not hold, WarehouseError where one cannot be evaluated;
+    warnings are in the results.
     """
     expectations = parse(table, inputs)
     results = _run(warehouse, asset, expectations, inputs, start, end)
-    failed = [r for r in results if not r.passed]
+    failed = [r.expectation for r in results if not r.passed]
     if failed:
-        again = _run(warehouse, asset, [r.expectation for r in failed], inputs, start, end, keys=_keys(table))
-        examples = {r.expectation.name: r.examples for r in again}
-        results = [Result(r.expectation, r.passed, r.observed, examples.get(r.expectation.name, [])) for r in results]
+        again = _run(warehouse, asset, failed, inputs, start, end, keys=_keys(table))
+        seen = {r.expectation.name: r for r in again}
+        results = [seen.get(r.expectation.name, r) for r in results]
     _record(warehouse, table, asset, results, start, end, run)
     critical = [r for r in results if not r.passed and r.expectation.severity == "critical"]
     if critical:
@@ -61,6 +63,7 @@ def _keys(table: Table) -> list[str]:
 
 
 def _run(warehouse, asset, expectations, inputs, start, end, keys=None) -> list[Result]:
+    """Whether each expectation holds; with `keys`, the columns that name a row, also what was seen and example rows."""
     if not expectations:
         return []
     import great_expectations as gx
@@ -68,6 +71,7 @@ def _run(warehouse, asset, expectations, inputs, start, end, keys=None) -> list[
     from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "Did not recognize type 'JSON'")
     dataset, name = asset.split(".")
     project = warehouse.settings.project_id
     client = warehouse.settings.bigquery_client()
@@ -88,19 +92,23 @@ def _run(warehouse, asset, expectations, inputs, start, end, keys=None) -> list[
         kwargs={"connect_args": {"client": client, "prefer_bqstorage_client": False}},
     )
     batch = source.add_table_asset(name, table_name=name).add_batch_definition_whole_table("all")
-    built = [e.build(inputs, start, end) for e in expectations]
+    built = [e.build(inputs, start, end, with_rows=keys is not None) for e in expectations]
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=built))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-    form = {"result_format": "SUMMARY", "partial_unexpected_count": _EXAMPLES}
+    form = {"result_format": "BOOLEAN_ONLY"}
     if keys is not None:
-        form |= {"result_format": "COMPLETE", "unexpected_index_column_names": keys}
+        form = {
+            "result_format": "COMPLETE",
+            "partial_unexpected_count": _EXAMPLES,
+            "unexpected_index_column_names": keys,
+        }
     outcome = definition.run(result_format=form)
     by_name = {e.name: e for e in expectations}
     results = []
     for one in outcome.results:
         expectation = by_name[one.expectation_config.meta["name"]]
         if message := _exception(one.exception_info):
-            raise GateFailed(f"{expectation.name} on {asset} could not be evaluated: {message}")
+            raise WarehouseError(f"{expectation.name} on {asset} could not be evaluated: {message}")
         results.append(_result(expectation, one))
     return results
 
@@ -115,11 +123,14 @@ def _exception(info: dict | None) -> str | None:
 
 def _result(expectation: Expectation, outcome) -> Result:
     found = outcome.result
-    observed = found.get("observed_value", found.get("unexpected_count"))
-    if expectation.query is not None:
-        observed = f"{observed} rows that should not be"
+    if not found:
+        observed = "as expected"
+    elif expectation.query is not None:
+        observed = f"{found['observed_value']} rows that should not be"
     elif "unexpected_count" in found:
         observed = f"{found['unexpected_count']} of {found['element_count']} rows"
+    else:
+        observed = found["observed_value"]
     examples = found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_index_list") or []
     return Result(expectation, bool(outcome.success), observed, examples[:_EXAMPLES])
 

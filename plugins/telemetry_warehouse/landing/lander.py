@@ -1,4 +1,8 @@
-"""The cycle: a batch is pulled, its messages become rows, the rows are loaded, and only then is it acknowledged."""
+"""The cycle: a batch is pulled, its messages become rows, the rows are loaded, and only then is it acknowledged.
+
+Three batches are on their way at once: one is pulled and one is loaded, which is waiting for servers, while the
+messages of the one between become rows.
+"""
 
 import gc
 import os
@@ -37,6 +41,14 @@ class Totals:
     cycles: int = 0
     drained: bool = False
 
+    def add(self, batch: Batch, rows: "Rows") -> None:
+        self.received += len(batch.messages)
+        self.landed += sum(g.landed for g in rows.groups.values())
+        self.failed += sum(g.failed for g in rows.groups.values())
+        self.size += batch.size
+        self.cycles += 1
+        self.drained = batch.drained
+
 
 @dataclass
 class _Group:
@@ -50,7 +62,7 @@ class _Group:
 
 
 @dataclass
-class _Rows:
+class Rows:
     """A batch as rows: lines by table, and what monitoring says of them by type and day."""
 
     lines: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
@@ -82,21 +94,34 @@ def land(
     totals = Totals()
     began = now()
     stop = threading.Event()
-    with Leases(subscription) as leases, ThreadPoolExecutor(1, "pull") as puller:
+
+    def finish(batch: Batch, rows: Rows) -> None:
+        lander.load(batch, rows)
+        subscription.acknowledge(m.ack_id for m in batch.messages)
+        leases.remove(batch.messages)
+        totals.add(batch, rows)
+        if say and batch.messages:
+            say(f"received {totals.received:,}, landed {totals.landed:,}, to errors {totals.failed:,}")
+
+    with (
+        Leases(subscription) as leases,
+        ThreadPoolExecutor(1, "pull") as puller,
+        ThreadPoolExecutor(1, "load") as loader,
+    ):
         try:
             pulling = puller.submit(pull_batch, subscription, leases, began, stop)
+            loading = None
             while True:
                 batch = pulling.result()
                 last = batch.drained or not until_empty
                 if not last:
-                    # The next batch is pulled while this one is worked on: at most two are in memory.
                     pulling = puller.submit(pull_batch, subscription, leases, began, stop)
-                lander.load(batch, totals)
-                subscription.acknowledge(m.ack_id for m in batch.messages)
-                leases.remove(batch.messages)
-                if say and batch.messages:
-                    say(f"received {totals.received:,}, landed {totals.landed:,}, to errors {totals.failed:,}")
+                rows = lander.rows(batch)
+                if loading is not None:
+                    loading.result()
+                loading = loader.submit(finish, batch, rows)
                 if last:
+                    loading.result()
                     return totals
         finally:
             stop.set()
@@ -113,14 +138,16 @@ class Lander:
         self._clock = clock
         self._ready: dict[str, Table] = {}
 
-    def load(self, batch: Batch, totals: Totals) -> None:
-        """Returns when every row of the batch is committed, and adds it to `totals`."""
-        totals.drained = batch.drained
+    def rows(self, batch: Batch) -> Rows:
+        """The batch's messages as rows."""
+        with _without_garbage_collection():
+            return self._rows(batch.messages)
+
+    def load(self, batch: Batch, rows: Rows) -> None:
+        """Returns when every row of the batch is committed, and what monitoring says of it."""
         if not batch.messages and not batch.drained:
             return
         identity = batch_id(batch.messages) if batch.messages else uuid.uuid4().hex
-        with _without_garbage_collection():
-            rows = self._rows(batch.messages)
         destinations = [(self._table(id, rows.types.get(id)), lines) for id, lines in rows.lines.items()]
         with ThreadPoolExecutor(_LOADS_AT_ONCE, "load") as pool:
             jobs = [pool.submit(load, self._warehouse, table, lines, identity) for table, lines in destinations]
@@ -128,14 +155,9 @@ class Lander:
             job.result()
         monitoring = self._table("monitoring.landing")
         load(self._warehouse, monitoring, self._monitoring(batch, rows, identity), identity)
-        totals.received += len(batch.messages)
-        totals.landed += sum(g.landed for g in rows.groups.values())
-        totals.failed += sum(g.failed for g in rows.groups.values())
-        totals.size += batch.size
-        totals.cycles += 1
 
-    def _rows(self, messages: list[Message]) -> _Rows:
-        rows = _Rows()
+    def _rows(self, messages: list[Message]) -> Rows:
+        rows = Rows()
         moment = self._clock()
         for message in messages:
             row = self._steps.row(message, moment)
@@ -167,7 +189,7 @@ class Lander:
             self._ready[table_id] = table
         return self._ready[table_id]
 
-    def _monitoring(self, batch: Batch, rows: _Rows, identity: str) -> list[bytes]:
+    def _monitoring(self, batch: Batch, rows: Rows, identity: str) -> list[bytes]:
         ended_at = now()
         cycle = {
             "cycle_id": identity,

@@ -89,7 +89,7 @@ def _field(field: Field, small: bool) -> Shape:
     one = compile_shape(field.fields, small) if field.kind == "RECORD" else _SCALARS[field.kind]
     if not field.repeated:
         return one
-    return _records(one) if field.kind == "RECORD" else _list(one, _all_plain(field, small))
+    return _records(one) if field.kind == "RECORD" else _list(one, _all_plain(field.kind, small))
 
 
 def _integer(value):
@@ -138,13 +138,12 @@ _SCALARS: dict[str, Shape] = {
 }
 
 
-def _all_plain(field: Field, small: bool) -> Callable[[Iterable], bool]:
-    """Whether all of several values are what the column holds already: one pass in C for what is nearly always so."""
-    plain_type = None if field.repeated and field.kind in ("MAP", "RECORD") else _TYPES.get(field.kind)
-    if plain_type is None:
-        return lambda values: False
-    wanted = {plain_type}
-    if field.kind == "INT64" and not small:
+def _all_plain(kind: str, small: bool) -> Callable[[Iterable], bool]:
+    """Whether all of several values are what a scalar column holds: one pass in C for what is nearly always so."""
+    if kind == "JSON":
+        return lambda values: None not in values
+    wanted = {_TYPES[kind]}
+    if kind == "INT64" and not small:
         return lambda values: set(map(type, values)) == wanted and max(map(abs, values)) <= MAX_EXACT
     return lambda values: set(map(type, values)) == wanted
 
@@ -175,15 +174,13 @@ def _records(one: Shape) -> Shape:
 
 def _map(value_field: Field, small: bool) -> Shape:
     convert = _field(value_field, small)
-    plain_type = None if value_field.repeated else _TYPES.get(value_field.kind)
-    if value_field.kind == "INT64" and not small:
-        plain_type = None
-    wanted = {plain_type}
+    scalar = value_field.kind in _SCALARS and not value_field.repeated
+    all_plain = _all_plain(value_field.kind, small) if scalar else lambda values: False
 
     def shape(value):
         if type(value) is not dict or not value:
             return MISSING, value
-        if plain_type is not None and set(map(type, value.values())) == wanted:
+        if all_plain(value.values()):
             return [{"key": key, "value": item} for key, item in value.items()], MISSING
         typed: list = []
         rest: dict = {}

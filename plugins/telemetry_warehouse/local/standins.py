@@ -22,9 +22,14 @@ class Row(NamedTuple):
 
 
 def up(settings: Settings, say: Callable[[str], None] = print) -> None:
-    """Starts what is not running, waits until all is ready, then writes HOME/endpoints.json. Where one cannot start,
-    those that this call started are stopped again and the reason is raised as a WarehouseError."""
-    _require_standins(settings)
+    """Starts what is not running, waits until all is ready, then writes HOME/endpoints.json.
+
+    Where one cannot start, those that this call started are stopped again and the reason is raised as a WarehouseError.
+    With a Google Cloud project there is nothing to start.
+    """
+    if settings.project:
+        say(f"WAREHOUSE_PROJECT is {settings.project}: the servers are Google Cloud's, nothing is started here")
+        return
     with only_one(settings.home):
         chosen = ports.assigned(settings.home)
         pubsub = PubSub(settings, chosen)

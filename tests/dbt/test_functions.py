@@ -1,0 +1,58 @@
+"""The functions of `udf`: every example that stands beside one, on the warehouse."""
+
+import zlib
+
+import pytest
+from google.api_core.exceptions import GoogleAPICallError
+
+from telemetry_warehouse import dbt
+from telemetry_warehouse.bigquery import Warehouse
+from tests.dbt.project import manifest
+
+
+@pytest.fixture(scope="module")
+def warehouse(warehouse_home) -> Warehouse:
+    manifest(warehouse_home)
+    dbt._invoke(warehouse_home, ["build", "--select", "resource_type:function"], dbt._manifest(warehouse_home))
+    return Warehouse(warehouse_home)
+
+
+@pytest.fixture(scope="module")
+def functions(warehouse_home) -> dict[str, list[dict]]:
+    nodes = manifest(warehouse_home)["functions"].values()
+    return {node["name"]: node["config"]["meta"].get("examples", []) for node in nodes}
+
+
+def test_every_function_of_the_design_is_there_with_examples(functions):
+    names = {
+        *("bits28_active_in_range", "bits28_days_since_seen", "bits28_from_string", "bits28_to_string", "bits28_range"),
+        *("bits28_to_dates", "bits28_retention", "shift_28_bits_one_day", "combine_adjacent_days_28_bits", "mode_last"),
+        *("sample_id", "hist_extract", "hist_count", "hist_mean", "hist_merge", "hist_normalize", "hist_percentile"),
+    }
+    assert functions.keys() == names
+    assert [name for name, examples in functions.items() if not examples] == []
+
+
+def test_examples_return_what_they_say(warehouse, functions):
+    wrong = []
+    for name, examples in functions.items():
+        examples = [e for e in examples if "returns" in e]
+        pairs = (f"TO_JSON_STRING({e['call']}), TO_JSON_STRING({e['returns']})" for e in examples)
+        (row,) = warehouse.query(f"SELECT {', '.join(pairs)}")
+        for n, example in enumerate(examples):
+            if row[2 * n] != row[2 * n + 1]:
+                wrong.append((name, example["call"], row[2 * n]))
+    assert wrong == []
+
+
+def test_bad_arguments_are_named(warehouse, functions):
+    for example in (e for examples in functions.values() for e in examples if "error" in e):
+        with pytest.raises(GoogleAPICallError) as raised:
+            warehouse.query(f"SELECT {example['call']}")
+        assert example["error"] in str(raised.value), example["call"]
+
+
+def test_sample_id_is_a_checksum_of_any_36_characters(warehouse):
+    ids = [f"{n:036x}" for n in range(0, 2**64, 2**64 // 7)] + ["~" * 36, " " * 36]
+    rows = warehouse.rows(f"SELECT id, udf.sample_id(id) AS sample FROM UNNEST({ids}) AS id")
+    assert {r["id"]: r["sample"] for r in rows} == {i: zlib.crc32(i.encode()) % 100 for i in ids}

@@ -1,0 +1,99 @@
+"""The DAGs under the real scheduler: what lands is there after the night, and any DAG can be run by hand."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from telemetry_warehouse import backfill, lineage, night
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.local.airflow_api import AirflowApi
+from telemetry_warehouse.publishing import publish_file
+from telemetry_warehouse.simulate.population import simulate
+from tests.e2e.conftest import quiet
+from tests.support import checksum
+
+TODAY = datetime.now(UTC).date()
+FIRST, NIGHTS = TODAY - timedelta(days=5), [TODAY - timedelta(days=2), TODAY - timedelta(days=1)]
+
+
+@pytest.fixture(scope="module")
+def warehouse(warehouse_home) -> Warehouse:
+    warehouse = Warehouse(warehouse_home)
+    night.prepare(warehouse)
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def truth(warehouse, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("airflow")
+    truth = simulate(folder, clients=25, first_day=FIRST, days=5, seed=11)
+    publish_file(warehouse.settings, folder / "messages.ndjson")
+    return truth
+
+
+@pytest.fixture
+def api(airflow_home, truth) -> AirflowApi:
+    api = AirflowApi(airflow_home)
+    for dag in ("land", "night", "backfill"):
+        api.wait_for_dag(dag)
+    return api
+
+
+def failed_tasks(api, dag, run) -> str:
+    return "; ".join(
+        f"{task}: {api.log(dag, run, task)[-1500:]}" for task, state in api.tasks(dag, run).items() if state == "failed"
+    )
+
+
+def users_of(warehouse, truth, day: date) -> tuple[int, int]:
+    """Daily and monthly users among the simulated clients, for other tests share this home."""
+    clients = {document["client_id"] for document in truth.documents()}
+    rows = warehouse.rows(
+        f"SELECT client_id, days_seen_bits FROM derived.clients_last_seen_v1 WHERE submission_date = '{day}'"
+    )
+    bits = [row["days_seen_bits"] for row in rows if row["client_id"] in clients]
+    return sum(b & 1 for b in bits), len(bits)
+
+
+def test_the_land_dag_moves_what_waits_to_live(api, warehouse, truth):
+    api.pause("land", False)
+    run = api.trigger("land", datetime.now(UTC))
+    assert api.wait_for_run("land", run, 300) == "success", failed_tasks(api, "land", run)
+    api.pause("land", True)
+    [row] = warehouse.rows(
+        "SELECT COUNT(*) AS n FROM telemetry_live.main_v4"
+        f" WHERE DATE(submission_timestamp) BETWEEN '{FIRST}' AND '{NIGHTS[-1]}'"
+    )
+    assert row["n"] >= truth.totals["landed"]
+
+
+def test_two_nights_under_the_scheduler_publish_the_truth(api, warehouse, truth):
+    backfill.run(warehouse, FIRST, NIGHTS[0] - timedelta(days=1), "history", say=quiet)
+    midnights = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in NIGHTS]
+    api.backfill("night", *midnights)
+    api.pause("night", False)
+    runs = [run for run in api.runs("night") if datetime.fromisoformat(run["logical_date"]) in midnights]
+    for run in sorted(runs, key=lambda run: run["logical_date"]):
+        state = api.wait_for_run("night", run["dag_run_id"], 400)
+        assert state == "success", failed_tasks(api, "night", run["dag_run_id"])
+    assert len(runs) == 2
+    tasks = set(api.tasks("night", runs[0]["dag_run_id"]))
+    assert tasks >= {step.table for step in lineage.load(warehouse.settings).steps}
+    usage = {row["submission_date"]: (row["dau"], row["mau"]) for row in truth.usage}
+    for day in NIGHTS:
+        assert users_of(warehouse, truth, day) == usage[day.isoformat()]
+
+
+def test_the_backfill_dag_rebuilds_its_range_to_the_same_bytes(api, warehouse, truth):
+    day = NIGHTS[0]
+    before = checksum(warehouse, "derived.active_users_v1", f"submission_date >= '{FIRST}'")
+    api.pause("backfill", False)
+    conf = {"start_date": str(day), "end_date": str(day), "select": "clients_daily_v1+"}
+    run = api.trigger("backfill", conf=conf)
+    assert api.wait_for_run("backfill", run, 400) == "success", failed_tasks(api, "backfill", run)
+    assert checksum(warehouse, "derived.active_users_v1", f"submission_date >= '{FIRST}'") == before
+    [row] = warehouse.rows(
+        "SELECT COUNT(DISTINCT table_name) AS n FROM monitoring.pipeline_runs"
+        f" WHERE run = '{run}' AND status = 'published'"
+    )
+    assert row["n"] == 4

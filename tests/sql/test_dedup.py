@@ -1,0 +1,132 @@
+"""sql/dedup.sql against a plain reading of the rule, and its gate."""
+
+import random
+import uuid
+from datetime import date, timedelta
+
+import pytest
+import yaml
+
+from telemetry_warehouse.bigquery import Warehouse, render
+from telemetry_warehouse.lineage import LOOK_BACK_DAYS
+from telemetry_warehouse.settings import ROOT
+
+FIRST = date(2026, 3, 1)
+COLUMNS = (
+    "document_id STRING, submission_timestamp TIMESTAMP, n INT64, additional_properties JSON,"
+    " metadata STRUCT<header STRUCT<x_source_tags STRING>>"
+)
+TAGS = [None, None, "", "perf", "automation", "perf, automation ", "automations", "Automation"]
+
+
+@pytest.fixture(scope="module")
+def warehouse(warehouse_home) -> Warehouse:
+    return Warehouse(warehouse_home)
+
+
+@pytest.fixture
+def live(warehouse) -> str:
+    dataset = f"dedup_{uuid.uuid4().hex[:12]}"
+    warehouse.ensure_dataset(dataset)
+    warehouse.query(
+        f"CREATE TABLE {dataset}.live ({COLUMNS}) PARTITION BY DATE(submission_timestamp)"
+        " OPTIONS (require_partition_filter = TRUE)"
+    )
+    return f"{dataset}.live"
+
+
+def message(day: int, document_id: str, n: int = 0, second: int = 0, tags: str | None = None) -> dict:
+    return {
+        "document_id": document_id,
+        "submission_timestamp": f"{FIRST + timedelta(days=day)}T00:00:{second:02}Z",
+        "n": n,
+        "additional_properties": {"n": n},
+        "metadata": {"header": {"x_source_tags": tags}},
+    }
+
+
+def kept(warehouse, live: str, start: int, end: int, look_back: int = 2) -> list[tuple]:
+    """(day, document_id, n) of the documents of days start..end, in order."""
+    days = {"start_date": FIRST + timedelta(days=start), "end_date": FIRST + timedelta(days=end)}
+    rows = warehouse.rows(render("dedup", live=live, look_back=look_back, **days))
+    return sorted(((r["submission_timestamp"].date() - FIRST).days, r["document_id"], r["n"]) for r in rows)
+
+
+def expected(messages: list[dict], start: int, end: int, look_back: int = 2) -> list[tuple]:
+    """(day, document_id, second) of the documents kept: ties are the hash's to decide."""
+    candidates = [
+        ((date.fromisoformat(m["submission_timestamp"][:10]) - FIRST).days, m["document_id"], m["submission_timestamp"])
+        for m in messages
+        if "automation" not in [t.strip() for t in (m["metadata"]["header"]["x_source_tags"] or "").split(",")]
+    ]
+    result = []
+    for day in range(start, end + 1):
+        before = {i for d, i, _ in candidates if day - look_back <= d < day}
+        for document in {i for d, i, _ in candidates if d == day} - before:
+            result.append((day, document, min(t for d, i, t in candidates if (d, i) == (day, document))))
+    return sorted(result)
+
+
+def test_random_messages_equal_the_rule_for_days_ranges_and_look_backs(warehouse, live):
+    chance = random.Random(8)
+    messages = [
+        message(chance.randrange(9), f"d{chance.randrange(60)}", n, chance.randrange(50), chance.choice(TAGS))
+        for n in range(400)
+    ]
+    warehouse.load_rows(live, messages)
+    times = {m["n"]: m["submission_timestamp"] for m in messages}
+    for start, end, look_back in ((2, 8, 2), (5, 5, 2), (4, 6, 0), (4, 8, 4)):
+        found = kept(warehouse, live, start, end, look_back)
+        assert [(day, document, times[n]) for day, document, n in found] == expected(messages, start, end, look_back)
+
+
+def test_ties_are_broken_the_same_way_in_any_order_of_landing(warehouse, live):
+    messages = [message(0, f"d{n % 5}", n) for n in range(20)]
+    warehouse.load_rows(live, messages)
+    first = kept(warehouse, live, 0, 0)
+    warehouse.query(f"DELETE FROM {live} WHERE DATE(submission_timestamp) = '{FIRST}'")
+    warehouse.load_rows(live, reversed(messages))
+    assert kept(warehouse, live, 0, 0) == first
+    assert len(first) == 5
+
+
+def test_a_message_landed_twice_is_one_document(warehouse, live):
+    warehouse.load_rows(live, [message(0, "d", 1)] * 3)
+    assert kept(warehouse, live, 0, 0) == [(0, "d", 1)]
+
+
+def violations(warehouse, live: str, candidate: str, day: int) -> set[str]:
+    """The names of the gate's own queries that find something."""
+    found = set()
+    for expectation in yaml.safe_load((ROOT / "sql" / "dedup.yml").read_text())["expectations"]:
+        names = {"candidate": candidate, "live": live, "start_date": FIRST + timedelta(days=day)}
+        query = expectation.get("query", "SELECT 1 FROM UNNEST([]) AS x")
+        for name, value in (names | {"end_date": names["start_date"]}).items():
+            query = query.replace("{" + name + "}", str(value))
+        if warehouse.rows(query):
+            found.add(expectation["name"])
+    return found
+
+
+def test_the_gate_sees_what_dedup_must_not_do(warehouse, live):
+    assert LOOK_BACK_DAYS == 2, "sql/dedup.yml names the look-back"
+    warehouse.load_rows(live, [message(0, "old"), message(2, "old"), message(2, "a"), message(2, "b"), message(2, "b")])
+    wrong = {
+        "document_id IN ('a', 'b')": {"one_row_per_document_and_day", "no_document_twice_within_the_look_back"},
+        "document_id = 'a'": {"no_document_lost"},
+        "document_id = 'a' OR submission_timestamp < '2026-03-03'": {
+            "one_row_per_document_and_day",
+            "no_document_lost",
+        },
+    }
+    for n, (condition, names) in enumerate(wrong.items()):
+        candidate = f"{live}_candidate{n}"
+        warehouse.query(
+            f"CREATE TABLE {candidate} AS SELECT * FROM {live}"
+            f" WHERE DATE(submission_timestamp) >= '2026-01-01' AND ({condition})"
+        )
+        assert violations(warehouse, live, candidate, day=2) == names, condition
+    day = FIRST + timedelta(days=2)
+    right = render("dedup", live=live, look_back=2, start_date=day, end_date=day)
+    warehouse.query(f"CREATE TABLE {live}_right AS {right}")
+    assert violations(warehouse, live, f"{live}_right", day=2) == set()
