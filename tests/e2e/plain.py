@@ -19,9 +19,8 @@ UNIT = 10**9
 def mode_last(values: list):
     """The most frequent of the values that are not None, ties to the one seen last."""
     known = [value for value in values if value is not None]
-    return max(
-        known, key=lambda value: (known.count(value), max(i for i, v in enumerate(known) if v == value)), default=None
-    )
+    times, last = Counter(known), {value: n for n, value in enumerate(known)}
+    return max(times, key=lambda value: (times[value], last[value]), default=None)
 
 
 def total(values: list):
@@ -84,7 +83,7 @@ def clients_left_out(pings: list[dict]) -> dict[tuple, dict]:
 
 def clients_first_seen(daily: dict) -> dict[tuple, dict]:
     found = {}
-    for (_, app_name, client_id), days in _days_of_clients(daily).items():
+    for (app_name, client_id), days in _days_of_clients(daily).items():
         first, second = (sorted(days) + [None])[:2]
         row = {"app_name": app_name, "client_id": client_id, "first_seen_date": first, "second_seen_date": second}
         found[app_name, client_id] = row | {name: days[first][name] for name in ("sample_id", *DIMENSIONS, *PLACES)}
@@ -94,7 +93,7 @@ def clients_first_seen(daily: dict) -> dict[tuple, dict]:
 def _days_of_clients(daily: dict) -> dict[tuple, dict[date, dict]]:
     clients = defaultdict(dict)
     for (day, app_name, client_id), row in daily.items():
-        clients[None, app_name, client_id][day] = row
+        clients[app_name, client_id][day] = row
     return clients
 
 
@@ -124,34 +123,32 @@ def bits(days, today: date) -> int:
 def clients_last_seen(daily: dict, first: date, last: date) -> dict[tuple, dict]:
     """On each of the days first..last, every client with a row in the 28 days up to it."""
     found = {}
-    for (_, app_name, client_id), days in _days_of_clients(daily).items():
+    for (app_name, client_id), days in _days_of_clients(daily).items():
+        marked = {name: [day for day, row in days.items() if applies(row)] for name, applies in PATTERNS.items()}
+        branches = defaultdict(list)
+        for day, row in days.items():
+            for enrolled in row["experiments"]:
+                branches[enrolled["key"], enrolled["value"]].append(day)
         for today in (first + timedelta(days=n) for n in range((last - first).days + 1)):
-            window = {day: row for day, row in days.items() if 0 <= (today - day).days < 28}
+            window = [day for day in days if 0 <= (today - day).days < 28]
             if window:
-                key = {"submission_date": today, "app_name": app_name, "client_id": client_id}
-                found[today, app_name, client_id] = key | _last_seen(window, today)
+                row = {"submission_date": today, "app_name": app_name, "client_id": client_id}
+                row |= {name: days[max(window)][name] for name in ("sample_id", *DIMENSIONS, *PLACES)}
+                row |= {f"days_{name}_bits": bits(of_pattern, today) for name, of_pattern in marked.items()}
+                row["days_created_profile_bits"] = bits(_made([days[day] for day in window]), today)
+                row["experiments"] = _branch_bits(branches, today)
+                found[today, app_name, client_id] = row
     return found
 
 
-def _last_seen(window: dict[date, dict], today: date) -> dict:
-    row = {name: window[max(window)][name] for name in ("sample_id", *DIMENSIONS, *PLACES)}
-    for name, applies in PATTERNS.items():
-        row[f"days_{name}_bits"] = bits([day for day, of_day in window.items() if applies(of_day)], today)
-    young = [r["profile_creation_date"] for r in window.values() if r["profile_age_in_days"] in range(7)]
-    branches = {(e["key"], e["value"]) for of_day in window.values() for e in of_day["experiments"]}
-    return row | {
-        "days_created_profile_bits": bits(young, today),
-        "experiments": [
-            {
-                "key": key,
-                "value": branch,
-                "bits": bits(
-                    [d for d, r in window.items() if {"key": key, "value": branch} in r["experiments"]], today
-                ),
-            }
-            for key, branch in sorted(branches)
-        ],
-    }
+def _made(rows: list[dict]) -> list[date]:
+    """The days on which the profile was made, by rows of at most 6 days later."""
+    return [row["profile_creation_date"] for row in rows if row["profile_age_in_days"] in range(7)]
+
+
+def _branch_bits(branches: dict[tuple, list[date]], today: date) -> list[dict]:
+    seen = {branch: bits(days, today) for branch, days in branches.items()}
+    return [{"key": key, "value": value, "bits": seen[key, value]} for key, value in sorted(seen) if seen[key, value]]
 
 
 def active_users(last_seen: dict) -> dict[tuple, dict]:

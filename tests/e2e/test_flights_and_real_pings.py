@@ -9,12 +9,20 @@ import json
 import random
 import uuid
 import zlib
+from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from telemetry_warehouse import backfill, schemas
+from telemetry_warehouse.landing import land
+from telemetry_warehouse.publishing import publish
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.simulate.flights import flights
-from tests.e2e import plain
+from tests.e2e import plain, plain_changes
+from tests.e2e.conftest import quiet
+from tests.landing.rebuild import document_of, same_json
 
 FIRST, LAST = date(2013, 2, 1), date(2013, 3, 14)
 SPAN = f"BETWEEN '{FIRST}' AND '{LAST}'"
@@ -40,6 +48,11 @@ def the_flights() -> list[dict]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
+def delays(flight: dict) -> dict[str, float]:
+    known = {"departure_delay_minutes": flight["dep_delay"], "arrival_delay_minutes": flight["arr_delay"]}
+    return {probe: delay for probe, delay in known.items() if delay is not None}
+
+
 def delay_histogram(probe: str, delay: float) -> tuple:
     """Five minutes to a bucket, from -90 to 300; bucket -95 is for what is earlier."""
     return probe, "", "1/80/-90-300", {max(-95, min(300, int(delay // 5 * 5))): 1}
@@ -49,7 +62,6 @@ def flight_ping(flight: dict) -> dict:
     due = flight["due"].to_pydatetime()
     name = f"fleet/flight/{flight['carrier']}/{flight['flight']}/{flight['origin']}/{due:%Y-%m-%dT%H:%M:%SZ}"
     client_id = flight["tailnum"] and str(uuid.uuid5(uuid.NAMESPACE_URL, flight["tailnum"].lower()))
-    delays = {"departure_delay_minutes": flight["dep_delay"], "arrival_delay_minutes": flight["arr_delay"]}
     return NOT_SAID | {
         "submission_timestamp": due,
         "document_id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
@@ -62,14 +74,14 @@ def flight_ping(flight: dict) -> dict:
         "duration": None if flight["air_time"] is None else int(flight["air_time"]) * 60,
         "reports_uris": False,
         "experiments": {},
-        "histograms": [delay_histogram(probe, delay) for probe, delay in delays.items() if delay is not None],
+        "histograms": [delay_histogram(probe, delay) for probe, delay in delays(flight).items()],
     }
 
 
 def real_submissions() -> list[tuple[dict, dict]]:
-    """(document, attributes): every sample six times, in three days' time, by its own client or by one that sends them all.
+    """(document, attributes): every sample six times, on four days, by its own client or by one that sends them all.
 
-    The documents are as published, but that this other client was made in these days.
+    The documents are as published, except that this one client says so, and that its profile is new in these days.
     """
     chance, found = random.Random(20130201), []
     for path in sorted(REAL.glob("pings/telemetry/main.4.*.pass.json")):
@@ -138,13 +150,16 @@ def main_ping(document: dict, attributes: dict) -> dict:
     }
 
 
+def layout_of(histogram: dict) -> str:
+    return f"{histogram['histogram_type']}/{histogram['bucket_count']}/{'-'.join(map(str, histogram['range']))}"
+
+
 def main_histograms(document: dict):
     named = [(probe, "", h) for probe, h in at(document, "payload/histograms", {}).items()]
     for probe, of_key in at(document, "payload/keyedHistograms", {}).items():
         named += [(probe, key, h) for key, h in of_key.items()]
     for probe, key, h in named:
-        layout = f"{h['histogram_type']}/{h['bucket_count']}/{'-'.join(map(str, h['range']))}"
-        yield probe, key, layout, {int(bucket): count for bucket, count in h["values"].items()}
+        yield probe, key, layout_of(h), {int(bucket): count for bucket, count in h["values"].items()}
 
 
 def messages():
@@ -154,3 +169,225 @@ def messages():
         later = datetime.fromisoformat(attributes["submission_timestamp"]) + timedelta(seconds=10)
         yield json.dumps(document).encode(), attributes
         yield json.dumps(document).encode(), attributes | {"submission_timestamp": f"{later:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+# --- The chain, once, and the tables as they should be
+
+
+@pytest.fixture(scope="module")
+def landed(chain):
+    """The totals of landing, once all days are built in one pass."""
+    publish(chain.settings, messages())
+    totals = land(chain, until_empty=True)
+    backfill.run(chain, FIRST, LAST, "flights and real pings", say=quiet)
+    return totals
+
+
+class Expected:
+    """The tables of one application."""
+
+    def __init__(self, app_name: str, pings: list[dict]):
+        self.app_name, self.pings = app_name, pings
+        self.clients_daily = plain.clients_daily(pings)
+        self.clients_last_seen = plain.clients_last_seen(self.clients_daily, FIRST, LAST)
+        self.histogram_aggregates = plain.histogram_aggregates(pings)
+
+
+@pytest.fixture(scope="module", params=["Fleet", "Firefox"])
+def expected(request, landed) -> Expected:
+    if request.param == "Fleet":
+        return Expected(request.param, [flight_ping(flight) for flight in the_flights()])
+    submissions = real_submissions()
+    if not submissions:
+        pytest.skip(f"{REAL} is absent")
+    return Expected(request.param, [main_ping(*submission) for submission in submissions])
+
+
+def read(chain, table: str, app_name: str, day: str = "submission_date") -> list[dict]:
+    return chain.arrow(f"SELECT * FROM {table} WHERE {day} {SPAN} AND app_name = '{app_name}'").to_pylist()
+
+
+def assert_same(rows: list[dict], expected: dict[tuple, dict], *key: str) -> None:
+    """Every row and every column; shows the first few that differ, because a diff of all takes minutes."""
+    assert expected
+    found = {tuple(row[name] for name in key): row for row in rows}
+    assert len(found) == len(rows), "a key is there twice"
+    assert (sorted(found.keys() - expected, key=str)[:3], sorted(expected.keys() - found, key=str)[:3]) == ([], [])
+    differing = [each for each in expected if found[each] != expected[each]]
+    shown = [{each: difference(found[each], expected[each])} for each in differing[:3]]
+    assert not differing, f"{len(differing)} rows differ, such as (found, expected) {shown}"
+
+
+def difference(found: dict, expected: dict) -> dict:
+    names = [name for name in found | expected if found.get(name) != expected.get(name)]
+    return {name: (found.get(name, "no column"), expected.get(name, "no column")) for name in names}
+
+
+CLIENT_DAY = ("submission_date", "app_name", "client_id")
+
+
+# --- The tests: one for each table
+
+
+def test_everything_lands(landed):
+    sent = len(the_flights()) + 2 * len(real_submissions())
+    assert (landed.received, landed.landed, landed.failed) == (sent, sent, 0)
+
+
+FLIGHT_COLUMNS = {
+    "normalized_channel": "carrier",
+    "channel": "carrier",
+    "origin": "origin",
+    "destination": "dest",
+    "flight_number": "flight",
+    "tail_number": "tailnum",
+    "distance_miles": "distance",
+    "duration_minutes": "air_time",
+}
+FOR_EVERY_FLIGHT = {
+    "normalized_app_name": "Fleet",
+    "app_name": "Fleet",
+    "normalized_os": None,
+    "normalized_country_code": "US",
+    "country": "US",
+}
+
+
+def stable_flight(flight: dict) -> dict:
+    """A row of fleet_stable.flight_v1 but for its metadata, its histograms as they are in a ping."""
+    ping = flight_ping(flight)
+    row = FOR_EVERY_FLIGHT | {column: flight[name] for column, name in FLIGHT_COLUMNS.items()}
+    row |= {name: ping[name] for name in ("document_id", "submission_timestamp", "client_id", "sample_id")}
+    row |= {"scheduled_departure": f"{flight['due']:%Y-%m-%dT%H:%M:%SZ}", "cancelled": flight["dep_time"] is None}
+    sums = delays(flight).values()
+    row["histograms"] = [(*h, delay) for h, delay in zip(ping["histograms"], sums, strict=True)]
+    # What a column cannot tell from an absent value is kept as it was said.
+    empty = {name: None for name in ("client_id", "tail_number", "duration_minutes") if row[name] is None}
+    return row | {"additional_properties": empty | ({} if sums else {"histograms": {}}) or None}
+
+
+def as_in_a_ping(row: dict) -> dict:
+    histograms = [(h["key"], h["value"]) for h in row["histograms"]]
+    rest = row["additional_properties"]
+    return row | {
+        "additional_properties": rest and json.loads(rest),
+        "histograms": [
+            (probe, "", layout_of(h), {int(v["key"]): v["value"] for v in h["values"]}, h["sum"])
+            for probe, h in histograms
+        ],
+    }
+
+
+def test_stable_flights(chain, landed):
+    table = chain.arrow(
+        f"SELECT * EXCEPT (metadata) FROM fleet_stable.flight_v1 WHERE DATE(submission_timestamp) {SPAN}"
+    )
+    expected = [stable_flight(flight) for flight in the_flights()]
+    assert_same(list(map(as_in_a_ping, table.to_pylist())), {(r["document_id"],): r for r in expected}, "document_id")
+    assert len(table) == len(expected)
+
+
+def test_stable_real_pings_are_the_published_documents(chain, landed):
+    submissions = {attributes["uri"]: (document, attributes) for document, attributes in real_submissions()}
+    if not submissions:
+        pytest.skip(f"{REAL} is absent")
+    document_type = schemas.load(chain.settings.schemas)[schemas.TypeName("telemetry", "main", "4")]
+    rows = chain.arrow(f"SELECT * FROM telemetry_stable.main_v4 WHERE DATE(submission_timestamp) {SPAN}").to_pylist()
+    assert sorted(row["metadata"]["uri"] for row in rows) == sorted(submissions)
+    for row in rows:
+        document, attributes = submissions[row["metadata"]["uri"]]
+        rest = row["additional_properties"]
+        found = document_of(document_type, row | {"additional_properties": rest and json.loads(rest)})
+        assert same_json(found, document)
+        ping = main_ping(document, attributes)
+        for name in ("document_id", "submission_timestamp", "client_id", "sample_id"):
+            assert row[name] == ping[name]
+        assert (row["normalized_channel"], row["normalized_os"]) == (ping["channel"], ping["os"])
+        assert row["normalized_country_code"] == {"??": None}.get(ping["country"], ping["country"])
+
+
+def test_clients_daily(chain, expected):
+    rows = read(chain, "derived.clients_daily_v1", expected.app_name)
+    assert_same(rows, expected.clients_daily, *CLIENT_DAY)
+
+
+def test_clients_daily_had_something_to_decide(expected):
+    """On some days a client's pings name several places, on some as often one as the other."""
+    named = defaultdict(Counter)
+    for ping in expected.pings:
+        if ping["country"] not in (None, "??"):
+            named[ping["client_id"], ping["submission_timestamp"].date()][ping["city"]] += 1
+    ranked = [places.most_common() for places in named.values() if len(places) > 1]
+    assert len(ranked) >= 3
+    assert any(first == second for (_, first), (_, second), *_ in ranked)
+
+
+def test_clients_first_seen(chain, expected):
+    rows = read(chain, "derived.clients_first_seen_v1", expected.app_name, "first_seen_date")
+    assert_same(rows, plain.clients_first_seen(expected.clients_daily), "app_name", "client_id")
+
+
+def test_clients_last_seen(chain, expected):
+    rows = read(chain, "derived.clients_last_seen_v1", expected.app_name)
+    assert_same(rows, expected.clients_last_seen, *CLIENT_DAY)
+    if expected.app_name == "Fleet":
+        last_day = [row for row in expected.clients_last_seen.values() if row["submission_date"] == LAST]
+        assert len(last_day) < len({ping["client_id"] for ping in expected.pings} - {None})  # some have left the window
+
+
+def test_view_of_clients_last_seen(chain, expected):
+    first_seen = plain.clients_first_seen(expected.clients_daily)
+    view = {}
+    for key, row in expected.clients_last_seen.items():
+        first = first_seen[key[1:]]["first_seen_date"]
+        view[key] = row | {"first_seen_date": first if first <= key[0] else None}
+        for name in (*plain.PATTERNS, "created_profile"):
+            ages = [age for age in range(28) if row[f"days_{name}_bits"] >> age & 1]
+            view[key][f"days_since_{name}"] = min(ages, default=None)
+    assert_same(read(chain, "telemetry.clients_last_seen", expected.app_name), view, *CLIENT_DAY)
+
+
+def test_active_users(chain, expected):
+    rows = read(chain, "derived.active_users_v1", expected.app_name)
+    groups = plain.active_users(expected.clients_last_seen)
+    assert_same(rows, groups, "submission_date", "app_name", "channel", "country", "os", "app_version")
+    if expected.app_name == "Firefox":
+        assert sum(row["new_profiles"] for row in groups.values()) > 0
+
+
+def test_histogram_aggregates(chain, expected):
+    rows = read(chain, "derived.histogram_aggregates_v1", expected.app_name)
+    series = ("submission_date", "app_name", "channel", "os", "probe", "key", "layout")
+    assert_same(rows, expected.histogram_aggregates, *series)
+
+
+def test_clients_left_out(chain, expected):
+    rows = read(chain, "monitoring.clients_left_out_v1", expected.app_name)
+    left_out = plain.clients_left_out(expected.pings)
+    assert bool(left_out) == (expected.app_name == "Fleet")  # cancelled flights that no aircraft was named for
+    assert {(row["submission_date"], row["app_name"]): row for row in rows} == left_out and len(rows) == len(left_out)
+
+
+def expected_alerts(aggregates: dict) -> list[dict]:
+    found = []
+    for names, buckets, days in plain_changes.series_of(aggregates):
+        for alert in plain_changes.alerts(days):
+            for name in ("before", "after"):
+                shares = dict(zip(buckets, alert.pop(name), strict=True))
+                alert[f"shares_{name}"] = {bucket: share for bucket, share in shares.items() if share > 0}
+            found.append(names | alert | {"method": "reference-window-scan/1"})
+    return found
+
+
+def test_changes(chain, expected):
+    found = read(chain, "derived.changes_v1", expected.app_name, "detected_date")
+    alerts = expected_alerts(expected.histogram_aggregates)
+    # United's departures in the storm of 8 March; no real ping comes from enough clients to be judged.
+    assert len(alerts) == (1 if expected.app_name == "Fleet" else 0)
+    for row, alert in zip(found, alerts, strict=True):
+        for name in ("shares_before", "shares_after"):
+            assert {s["bucket"]: s["share"] for s in row.pop(name)} == pytest.approx(alert.pop(name), abs=1e-6)
+        # The scan rounds √share to 2⁻²⁰, which the score shows in its sixth digit.
+        assert row.pop("score") == pytest.approx(alert.pop("score"), abs=1e-4)
+        assert row.pop("effect") == pytest.approx(alert.pop("effect"), abs=1e-6)
+        assert row == alert

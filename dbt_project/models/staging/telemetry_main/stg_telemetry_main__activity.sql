@@ -1,6 +1,8 @@
 -- The main ping in the common activity shape. It is sent at the end of a subsession, at the latest after a day.
 with pings as (
-    select * from {{ source('telemetry_stable', 'main_v4') }} where {{ in_range('date(submission_timestamp)') }}
+    select *, environment.experiments as enrolments
+    from {{ source('telemetry_stable', 'main_v4') }}
+    where {{ in_range('date(submission_timestamp)') }}
 )
 
 select
@@ -21,10 +23,7 @@ select
     metadata.geo.subdivision1 as subdivision1,
     cast(null as string) as subdivision2,
     metadata.geo.city as city,
-    array(
-        select as struct e.key as key, e.value.branch as value
-        from unnest(environment.experiments) as e
-    ) as experiments,
+    array(select as struct e.key as key, e.value.branch as value from unnest(enrolments) as e) as experiments,
     payload.info.subsession_length as duration,
     -- The scalar counts the subsession alone; clients from before it existed send only the older measurement.
     coalesce(

@@ -1,0 +1,104 @@
+"""What a person sees on the terminal."""
+
+import json
+import subprocess
+
+import pytest
+
+from telemetry_warehouse.cli import main
+from telemetry_warehouse.settings import ROOT, Settings
+
+
+@pytest.fixture
+def home(warehouse_home, monkeypatch):
+    monkeypatch.setenv("WAREHOUSE_HOME", str(warehouse_home.home))
+    return warehouse_home
+
+
+def one_line(capsys) -> str:
+    [line] = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["backfill", "2013-02-02", "2013-02-01", "--dry-run"], "2013-02-02..2013-02-01"),
+        (["night", "2999-01-01"], "2999-01-01 has not ended yet"),
+        (["query", "SELEKT 1"], "SELEKT"),
+        (["query", "no/such.sql"], "no/such.sql"),
+        (["publish", "no/such.ndjson"], "no/such.ndjson"),
+        (["history", "me"], "'me' is not a client id"),
+        (["backfill", "2013-02-01", "2013-02-01", "--select", "nothing_v1", "--dry-run"], "nothing_v1"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it_and_a_failing_exit(home, capsys, arguments, said):
+    from telemetry_warehouse import dbt
+
+    dbt.prepare(home)
+    assert main(arguments) == 1
+    line = one_line(capsys)
+    assert line.startswith("warehouse: ") and said in line
+
+
+def test_a_date_that_is_none_is_refused_before_anything_starts(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["night", "yesterday"])
+    assert stopped.value.code == 2 and "'yesterday' is not a date" in capsys.readouterr().err
+
+
+def test_without_servers_a_query_says_how_to_start_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WAREHOUSE_HOME", str(tmp_path))
+    assert main(["query", "SELECT 1"]) == 1
+    assert "./warehouse up" in one_line(capsys)
+
+
+def test_a_query_prints_rows_in_each_format(home, capsys, tmp_path):
+    sql = "SELECT 1 AS n, [STRUCT('a' AS k)] AS list, DATE '2013-02-01' AS day, CAST(NULL AS STRING) AS nothing"
+    assert main(["query", sql, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"n": 1, "list": [{"k": "a"}], "day": "2013-02-01", "nothing": None}
+    assert main(["query", sql, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "n,list,day,nothing"
+    file = tmp_path / "question.sql"
+    file.write_text(sql)
+    assert main(["query", str(file)]) == 0
+    assert "2013-02-01" in capsys.readouterr().out
+
+
+def test_arrow_output_is_a_stream_that_arrow_reads(home, warehouse_environment):
+    import sys
+
+    import pyarrow
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "telemetry_warehouse.cli",
+            "query",
+            "SELECT x FROM UNNEST([1, 2, 3]) AS x",
+            "--format",
+            "arrow",
+        ],
+        env=warehouse_environment,
+        capture_output=True,
+        check=True,
+    )
+    assert pyarrow.ipc.open_stream(done.stdout).read_all().to_pydict() == {"x": [1, 2, 3]}
+
+
+def test_status_lists_every_setting_and_every_server(home, capsys):
+    assert main(["status"]) == 0
+    shown = capsys.readouterr().out
+    for variable, _, _ in Settings.load().listed():
+        assert variable in shown
+    for server in ("bigquery", "pubsub", "postgres", "airflow"):
+        assert server in shown
+
+
+def test_every_command_and_setting_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for command in ("up", "down", "publish", "land", "night", "backfill", "query", "history", "status"):
+        assert f"./warehouse {command}" in readme
+    for variable, _, _ in Settings.load({}).listed():
+        assert variable in readme

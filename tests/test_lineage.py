@@ -1,0 +1,77 @@
+"""The order of the night, read from a small manifest as dbt writes it."""
+
+import json
+
+import pytest
+
+from telemetry_warehouse import lineage
+from telemetry_warehouse.errors import NotRunning, WarehouseError
+from telemetry_warehouse.settings import Settings
+
+
+def node(name, parents=(), materialized="gated", schema="derived", **meta):
+    return {
+        "resource_type": "model", "name": name, "alias": name, "schema": schema,
+        "config": {"materialized": materialized, "meta": meta}, "depends_on": {"nodes": list(parents)},
+    }  # fmt: skip
+
+
+def source(name, schema, **meta):
+    return {"name": name, "identifier": name, "schema": schema, "config": {"meta": meta}, "meta": meta}
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    schemas = tmp_path / "schemas" / "acme-web" / "visit"
+    schemas.mkdir(parents=True)
+    (schemas / "visit.1.schema.json").write_text("{}")
+    manifest = {
+        "nodes": {
+            "m.last": node("last_v1", ["m.daily"], carries_days=27, reads_yesterday=True),
+            "m.view": node("last", ["m.last"], materialized="view"),
+            "m.daily": node("daily_v1", ["m.staging"]),
+            "m.staging": node("stg_visit", ["s.visit"], materialized="ephemeral"),
+        },
+        "sources": {
+            "s.visit": source("visit_v1", "acme_web_stable"),
+            "s.changes": source("changes_v1", "derived", built_by="changes", reads=["daily_v1"]),
+        },
+    }
+    settings = Settings.load({"WAREHOUSE_HOME": str(tmp_path / "home"), "WAREHOUSE_SCHEMAS": str(tmp_path / "schemas")})
+    settings.dbt_target.mkdir(parents=True)
+    (settings.dbt_target / "manifest.json").write_text(json.dumps(manifest))
+    return settings
+
+
+def test_every_table_comes_after_what_it_reads(settings):
+    steps = lineage.load(settings).steps
+    assert [s.table for s in steps][:2] == ["acme_web_stable.visit_v1", "derived.daily_v1"]
+    assert {s.table for s in steps[2:]} == {"derived.last_v1", "derived.changes_v1"}
+
+
+def test_ephemeral_models_are_seen_through_to_the_tables_behind_them(settings):
+    step = lineage.load(settings).step("daily_v1")
+    assert step.inputs == {"visit_v1": "acme_web_stable.visit_v1"}
+
+
+def test_a_view_is_not_built_at_night(settings):
+    with pytest.raises(WarehouseError, match="derived.daily_v1"):
+        lineage.load(settings).step("last")
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("daily_v1", {"daily_v1"}),
+        ("daily_v1+", {"daily_v1", "last_v1", "changes_v1"}),
+        ("derived.last_v1+", {"last_v1"}),
+    ],
+)
+def test_a_selector_takes_a_table_and_with_a_plus_what_follows(settings, selector, names):
+    assert {s.name for s in lineage.load(settings).select(selector)} == names
+
+
+def test_without_a_manifest_the_error_says_how_to_make_one(settings):
+    (settings.dbt_target / "manifest.json").unlink()
+    with pytest.raises(NotRunning, match="./warehouse up"):
+        lineage.load(settings)
