@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from google.api_core.exceptions import NotFound
-
-from telemetry_warehouse import lineage, stages
+from telemetry_warehouse import lineage, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.lineage import Step
@@ -66,15 +64,12 @@ def run(
 
 
 def _last_published(warehouse: Warehouse, step: Step, after: date, until: date) -> date:
-    """The last day of after+1..until that the table has rows for, else `after`."""
-    table = stages.definition(warehouse, step)
-    if table.partition_field is None:
-        return after
-    try:
-        rows = warehouse.rows(
-            f"SELECT MAX({table.day}) AS last FROM {table.id}"
-            f" WHERE {table.day} BETWEEN DATE '{after + timedelta(days=1)}' AND DATE '{until}'"
-        )
-    except NotFound:
-        return after
-    return rows[0]["last"] or after
+    """The last day of after+1..until that was ever published, empty or not, else `after`."""
+    runs = tables.from_file("monitoring", "pipeline_runs")
+    warehouse.ensure(runs)
+    [row] = warehouse.rows(
+        f"SELECT MAX(LEAST(end_date, @until)) AS last FROM {runs.id} WHERE table_name = @table"
+        " AND status = 'published' AND end_date > @after AND start_date <= @until",
+        {"table": step.table, "after": after, "until": until},
+    )
+    return row["last"] or after

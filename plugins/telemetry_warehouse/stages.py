@@ -173,7 +173,9 @@ def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> Non
     aggregates = warehouse.arrow(
         f"SELECT * FROM {source} WHERE submission_date BETWEEN DATE '{first}' AND DATE '{end}'"
     )
-    previous = warehouse.rows(f"SELECT * FROM {table.id} WHERE detected_date < DATE '{start}'")
+    previous = warehouse.rows(
+        f"SELECT * FROM {table.id} WHERE detected_date >= DATE '{first}' AND detected_date < DATE '{start}'"
+    )
     _create_candidate(warehouse, table, candidate)
     warehouse.load_rows(candidate, changes_rows(aggregates, previous, start, end))
 

@@ -92,7 +92,8 @@ def real_submissions() -> list[tuple[dict, dict]]:
                 if "profile" in document.get("environment", {}):
                     document["environment"]["profile"]["creationDate"] = (date(2013, 2, 4) - date(1970, 1, 1)).days
             day = FIRST + timedelta(days=chance.choice([3, 6, 9, 20]))
-            received = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=chance.randrange(86_340))
+            # Few moments, so that some pings of a client arrive at once and their document_id decides which is last.
+            received = datetime(day.year, day.month, day.day, 7 * chance.randrange(4), 59, 45, tzinfo=UTC)
             attributes = {
                 "uri": f"/submit/telemetry/main/4/{uuid.UUID(int=chance.getrandbits(128), version=4)}",
                 "submission_timestamp": f"{received:%Y-%m-%dT%H:%M:%SZ}",
