@@ -21,8 +21,8 @@ from telemetry_warehouse.simulate.flights import flights
 from telemetry_warehouse.simulate.population import simulate
 from telemetry_warehouse.summary import print_summary
 
-# The storm of 9 December 2013 shows in the arrival delays.
-FLIGHTS = (date(2013, 11, 9), date(2013, 12, 12))
+# Six weeks, because the detector wants three to compare with; United's departures change in the last of them.
+FLIGHTS = (date(2013, 2, 1), date(2013, 3, 14))
 POPULATION_DAYS = 29
 POPULATION_CLIENTS = 400
 SEED = 2013
