@@ -26,8 +26,6 @@ with DAG(
     steps = lineage.load(Settings.load())
     tasks = {}
     for step in steps.steps:
-        task = tasks[step.table] = BuildTable(
-            task_id=step.table, table=step.table, depends_on_past=step.reads_yesterday
-        )
+        task = tasks[step.table] = BuildTable(task_id=step.table, table=step.table)
         rebuilt >> task
         [tasks[parent.table] for parent in steps.upstream(step)] >> task

@@ -1,14 +1,34 @@
 """What tests of several rooms need: days, checksums and the rows of a warehouse."""
 
 import hashlib
+import subprocess
+import sys
 from datetime import date, timedelta
 
 from telemetry_warehouse import lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.settings import Settings
+from tests.conftest import environment_of
 
 
 def days(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def command(settings: Settings, *arguments: object) -> subprocess.CompletedProcess:
+    """`./warehouse ARGUMENTS` in a process of its own, whatever becomes of it.
+
+    Not in this process: dbt looks through the call stack and every imported module at each start, and a test run has
+    many of both.
+    """
+    line = [sys.executable, "-m", "telemetry_warehouse.cli", *map(str, arguments)]
+    return subprocess.run(line, env=environment_of(settings), capture_output=True, text=True)
+
+
+def succeed(settings: Settings, *arguments: object) -> None:
+    """`./warehouse ARGUMENTS`, which must not fail."""
+    done = command(settings, *arguments)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 def checksum(warehouse: Warehouse, table: str, condition: str = "TRUE") -> tuple[int, str]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from telemetry_warehouse.errors import NotRunning, Refused
+from telemetry_warehouse.errors import Busy, NotRunning
 from telemetry_warehouse.locks import table_lock
 from telemetry_warehouse.settings import Settings
 
@@ -22,7 +22,7 @@ with table_lock(Settings.load(), "derived.locked_v1", "the other process") as to
 def test_a_second_writer_waits_and_is_then_told_who_holds_the_table(warehouse_home):
     with (
         table_lock(warehouse_home, "derived.locked_v1", "night-2013-02-01"),
-        pytest.raises(Refused, match="night-2013-02-01"),
+        pytest.raises(Busy, match="night-2013-02-01"),
         table_lock(warehouse_home, "derived.locked_v1", "backfill", wait_seconds=0.1),
     ):
         pass
@@ -65,7 +65,7 @@ def test_the_lock_is_free_once_its_holder_is_killed(warehouse_home, warehouse_en
     )
     old = int(holder.stdout.readline())
     with (
-        pytest.raises(Refused, match="the other process"),
+        pytest.raises(Busy, match="the other process"),
         table_lock(warehouse_home, "derived.locked_v1", "me", wait_seconds=0),
     ):
         pass

@@ -32,6 +32,7 @@ def plan(warehouse: Warehouse, start: date, end: date, selector: str | None = No
     A day that a table carries forward (28-day patterns, look-backs) is rebuilt on those later days that are published
     already. Raises Refused where the range is empty or has not ended.
     """
+    stages.refuse_unfinished(end)
     if end < start:
         raise Refused(f"the range {start}..{end} is empty: its end is before its start")
     planned: dict[str, Planned] = {}
@@ -59,6 +60,7 @@ def run(
     planned = plan(warehouse, start, end, selector)
     for number, one in enumerate(planned, 1):
         say(f"[{number}/{len(planned)}] {one.line}")
+    for one in planned:
         outcomes.append(stages.run(warehouse, one.step, one.start, one.end, run_id, say))
     return outcomes
 

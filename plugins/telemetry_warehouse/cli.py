@@ -14,6 +14,7 @@ from telemetry_warehouse.settings import Settings
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; 0, or 1 with one line on standard error. Bad usage is 2, as argparse has it."""
     from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
 
     options = _parser().parse_args(arguments)
     try:
@@ -22,9 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error))
     except GoogleAPIError as error:
         return _fail(getattr(error, "message", "") or str(error))
+    except GoogleAuthError as error:
+        return _fail(f"Google Cloud does not know you: {error}; run `gcloud auth application-default login`")
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has had enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _fail(str(error))
     except KeyboardInterrupt:
         return 130
     return 0

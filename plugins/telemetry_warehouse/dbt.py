@@ -21,8 +21,12 @@ def prepare(settings: Settings) -> bool:
     """Writes the profile and, where the project has changed, the manifest; True where it was parsed anew."""
     profiles = settings.home / "dbt"
     profiles.mkdir(parents=True, exist_ok=True)
-    (profiles / "profiles.yml").write_text(yaml.safe_dump(settings.dbt_profile()))
-    stamp, checksum = settings.dbt_target / "project.checksum", _project_checksum()
+    unfinished = profiles / f"profiles.yml.{os.getpid()}"
+    unfinished.write_text(yaml.safe_dump(settings.dbt_profile()))
+    # Another dbt may be reading it.
+    unfinished.replace(profiles / "profiles.yml")
+    # The manifest names the project in every relation.
+    stamp, checksum = settings.dbt_target / "project.checksum", f"{settings.project_id} {_project_checksum()}"
     if stamp.exists() and stamp.read_text() == checksum and (settings.dbt_target / "partial_parse.msgpack").exists():
         return False
     _invoke(settings, ["--write-json", "parse", "--no-partial-parse"])
@@ -39,7 +43,7 @@ def run(settings: Settings, model: str, variables: dict[str, str]) -> None:
 
 def deploy(settings: Settings) -> None:
     """Creates the functions of `udf` and the views of `telemetry`; nothing where this very project is there already."""
-    checksum = settings.project_id + (settings.dbt_target / "project.checksum").read_text()
+    checksum = (settings.dbt_target / "project.checksum").read_text()
     stamp = settings.dbt_target / "deployed.checksum"
     if stamp.exists() and stamp.read_text() == checksum:
         return

@@ -17,5 +17,9 @@ class GateFailed(WarehouseError):
     """A critical expectation did not hold; nothing was published."""
 
 
+class Busy(WarehouseError):
+    """Another run holds what this one needs; the same work may succeed later."""
+
+
 class Refused(WarehouseError):
     """Work that would give wrong or incomplete tables, refused before it starts."""

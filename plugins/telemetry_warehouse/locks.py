@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from telemetry_warehouse.errors import NotRunning, Refused
+from telemetry_warehouse.errors import Busy, NotRunning
 from telemetry_warehouse.settings import Settings
 
 _POLL_SECONDS = 0.5
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.5
 def table_lock(settings: Settings, table_id: str, holder: str, wait_seconds: float = 600) -> Iterator[int]:
     """Holds the table's lock for the block and gives the holder's token, larger than any given before.
 
-    Raises Refused naming the holder where the lock was not free within `wait_seconds`, NotRunning where PostgreSQL
+    Raises Busy naming the holder where the lock was not free within `wait_seconds`, NotRunning where PostgreSQL
     cannot be reached.
     """
     try:
@@ -50,7 +50,7 @@ def _acquire(cursor, key: int, table_id: str, wait_seconds: float) -> None:
         if cursor.fetchone()[0]:
             return
         if time.monotonic() >= deadline:
-            raise Refused(
+            raise Busy(
                 f"{table_id} is being written by {_holder(cursor, key)}; waited {wait_seconds:.0f} s for it to finish"
             )
         time.sleep(_POLL_SECONDS)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import backfill, dbt, lineage, stages, tables
+from telemetry_warehouse import backfill, dbt, lineage, schemas, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, land
 from telemetry_warehouse.schemas import TypeName
@@ -45,34 +45,48 @@ def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] 
 
 
 def stale_days(warehouse: Warehouse, before: date) -> list[date]:
-    """Days before `before` for which pings landed after their deduplication began, oldest first."""
+    """Days before `before` for which pings landed after a table that holds them was last built, oldest first.
+
+    Every table downstream counts, so that a rebuild that was cut short goes on. Days whose pings live no longer holds
+    are left out: they cannot be built again.
+    """
     for name in ("landing", "pipeline_runs"):
         warehouse.ensure(tables.from_file("monitoring", name))
+    days = {"oldest": _oldest_to_rebuild(warehouse, before), "last": before - timedelta(days=1)}
     landed = warehouse.rows(
-        "SELECT document_namespace, document_type, document_version, submission_date,"
-        " MAX(ended_at) AS landed_at"
+        "SELECT document_namespace, document_type, document_version, submission_date, MAX(ended_at) AS landed_at"
         " FROM monitoring.landing WHERE landed_date >= @oldest AND landed > 0"
         " AND submission_date BETWEEN @oldest AND @last"
         " GROUP BY document_namespace, document_type, document_version, submission_date",
-        {"oldest": before - timedelta(days=_STALE_DAYS), "last": before - timedelta(days=1)},
+        days,
     )
     built = warehouse.rows(
         "SELECT table_name, start_date, end_date, started_at FROM monitoring.pipeline_runs"
-        " WHERE status = 'published' AND end_date >= @oldest",
-        {"oldest": before - timedelta(days=_STALE_DAYS)},
+        " WHERE status = 'published' AND end_date >= @oldest AND start_date <= @last",
+        days,
     )
+    known = lineage.load(warehouse.settings)
+    tables_built = {step.table for step in known.steps} & {run["table_name"] for run in built}
     stale = set()
     for row in landed:
-        name = TypeName(row["document_namespace"], row["document_type"], row["document_version"])
-        day = row["submission_date"]
-        builds = [
-            b["started_at"]
-            for b in built
-            if b["table_name"] == lineage.stable_table(name) and b["start_date"] <= day <= b["end_date"]
-        ]
-        if builds and row["landed_at"] > max(builds):
-            stale.add(day)
+        table = lineage.stable_table(TypeName(row["document_namespace"], row["document_type"], row["document_version"]))
+        if table not in tables_built:
+            continue
+        newest: dict[str, datetime] = {}
+        for run in built:
+            if run["start_date"] <= row["submission_date"] <= run["end_date"]:
+                newest[run["table_name"]] = max(run["started_at"], newest.get(run["table_name"], run["started_at"]))
+        holders = [newest[step.table] for step in known.select(f"{table}+") if step.table in newest]
+        if table in newest and row["landed_at"] > min(holders):
+            stale.add(row["submission_date"])
     return sorted(stale)
+
+
+def _oldest_to_rebuild(warehouse: Warehouse, before: date) -> date:
+    kept = [t.live.retention_days for t in schemas.load(warehouse.settings.schemas).values() if t.live.retention_days]
+    today = datetime.now(UTC).date()
+    held = [today - timedelta(days=days - 1 - lineage.LOOK_BACK_DAYS) for days in kept]
+    return max([before - timedelta(days=_STALE_DAYS), *held])
 
 
 def rebuild_stale_days(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> list[date]:
@@ -86,10 +100,10 @@ def rebuild_stale_days(warehouse: Warehouse, day: date, run_id: str, say: Callab
 
 def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> list[stages.Outcome]:
     """The whole night without Airflow. Stops at the first table that fails, with nothing of that table published."""
-    steps = lineage.load(warehouse.settings).steps
     stages.refuse_unfinished(day)
     land_until_past(warehouse, day, say)
     prepare(warehouse)
+    steps = lineage.load(warehouse.settings).steps
     rebuild_stale_days(warehouse, day, run_id, say)
     outcomes = []
     for number, step in enumerate(steps, 1):

@@ -98,7 +98,7 @@ class Backfill(_Step):
         warehouse = _warehouse()
         night.prepare(warehouse)
         start, end = date.fromisoformat(given["start_date"]), date.fromisoformat(given["end_date"])
-        backfill.run(warehouse, start, end, context["run_id"], given["select"], self.say)
+        backfill.run(warehouse, start, end, context["run_id"], given["select"] or None, self.say)
 
 
 DEFAULTS = {

@@ -27,7 +27,6 @@ from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.tables import Table
 
 CANDIDATE_DAYS = 7
-_SEEN_DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,9 @@ def _gate_live(warehouse, live, start, end, run_id) -> None:
     dataset = f"{live.dataset}_candidates"
     warehouse.ensure_dataset(dataset)
     view = f"{dataset}.{live.name}__{start:%Y%m%d}_{end:%Y%m%d}__{os.getpid()}_{time.time_ns()}"
-    warehouse.query(f"CREATE VIEW {view} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
+    expiration = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {CANDIDATE_DAYS} DAY)"
+    options = f"OPTIONS (expiration_timestamp = {expiration})"
+    warehouse.query(f"CREATE VIEW {view} {options} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
     judge(warehouse, live, view, {}, start, end, run_id)
     warehouse.drop(view)
 
@@ -206,7 +207,7 @@ def _refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date) 
             )
         elif document_type.stable.id in step.inputs.values():
             _refuse_expired(warehouse, step, document_type, document_type.stable, start, end)
-    if step.reads_yesterday and step.kind == "model":
+    if step.reads_yesterday:
         _refuse_gap(warehouse, step, start)
 
 
@@ -240,23 +241,23 @@ def _refuse_expired(warehouse: Warehouse, step: Step, document_type, source: Tab
 
 
 def _refuse_gap(warehouse: Warehouse, step: Step, start: date) -> None:
-    """A table that continues from its own yesterday needs it, unless its inputs were never built near it."""
+    """A table that continues from its own yesterday needs it, unless nothing near it was ever built."""
     warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    yesterday, oldest = start - timedelta(days=1), start - timedelta(days=step.carries_days + 1)
     names = ", ".join(f"'{table}'" for table in (step.table, *step.inputs.values()))
-    covered = warehouse.rows(
+    runs = warehouse.rows(
         "SELECT table_name, start_date, end_date FROM monitoring.pipeline_runs WHERE status = 'published'"
         f" AND start_date <= @yesterday AND end_date >= @oldest AND table_name IN ({names})",
-        {"yesterday": start - timedelta(days=1), "oldest": start - timedelta(days=_SEEN_DAYS)},
+        {"yesterday": yesterday, "oldest": oldest},
     )
-    if any(r["table_name"] == step.table and r["end_date"] >= start - timedelta(days=1) for r in covered):
+    own = [r["end_date"] for r in runs if r["table_name"] == step.table]
+    if not runs or (own and max(own) >= yesterday):
         return
-    missing = [r for r in covered if r["table_name"] != step.table]
-    if missing:
-        first = max(min(r["start_date"] for r in missing), start - timedelta(days=_SEEN_DAYS))
-        raise Refused(
-            f"{step.table} {start} continues from {start - timedelta(days=1)}, which was not built although its inputs"
-            f" were; run `./warehouse backfill {first} {start - timedelta(days=1)} --select {step.name}+` first"
-        )
+    first = max(own) + timedelta(days=1) if own else max(oldest, min(r["start_date"] for r in runs))
+    raise Refused(
+        f"{step.table} {start} continues from {yesterday}, and its days {_days(first, yesterday)} were not built;"
+        f" run `./warehouse backfill {first} {yesterday}` first"
+    )
 
 
 def _record(warehouse: Warehouse, row: dict) -> None:

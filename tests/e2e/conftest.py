@@ -6,18 +6,13 @@ from datetime import date
 import pytest
 import yaml
 
-from telemetry_warehouse import backfill, night
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.landing import land
-from telemetry_warehouse.local import standins
 from telemetry_warehouse.publishing import publish_file
 from telemetry_warehouse.settings import ROOT, Settings
 from telemetry_warehouse.simulate.population import simulate
 from tests.conftest import temporary_home
-
-
-def quiet(line: str) -> None:
-    pass
+from tests.support import succeed
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +23,7 @@ def chain_home(tmp_path_factory) -> Settings:
         options = yaml.safe_load(path.read_text())
         path.write_text(yaml.safe_dump(options | {"live_days": None, "stable_days": None}))
     with temporary_home({"WAREHOUSE_SCHEMAS": str(schemas)}) as settings:
-        standins.up(settings, say=quiet)
-        night.prepare(Warehouse(settings))
+        succeed(settings, "up")
         yield settings
 
 
@@ -48,8 +42,8 @@ class Simulated:
         self.truth = simulate(folder, clients=60, first_day=self.first, days=days, seed=7)
         publish_file(chain.settings, folder / "messages.ndjson")
         self.totals = land(chain, until_empty=True)
-        backfill.run(chain, self.first, self.last_of_history, "history", say=quiet)
-        night.run(chain, self.last, "night", say=quiet)
+        succeed(chain.settings, "backfill", self.first, self.last_of_history)
+        succeed(chain.settings, "night", self.last)
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_warehouse import backfill, schemas
+from telemetry_warehouse import schemas
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.publishing import publish
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.simulate.flights import flights
 from tests.e2e import plain, plain_changes
-from tests.e2e.conftest import quiet
 from tests.landing.rebuild import document_of, same_json
+from tests.support import succeed
 
 FIRST, LAST = date(2013, 2, 1), date(2013, 3, 14)
 SPAN = f"BETWEEN '{FIRST}' AND '{LAST}'"
@@ -180,7 +180,7 @@ def landed(chain):
     """The totals of landing, once all days are built in one pass."""
     publish(chain.settings, messages())
     totals = land(chain, until_empty=True)
-    backfill.run(chain, FIRST, LAST, "flights and real pings", say=quiet)
+    succeed(chain.settings, "backfill", FIRST, LAST)
     return totals
 
 

@@ -1,19 +1,15 @@
 """Doing it again changes nothing; what comes late gets in; what fails its gate does not."""
 
 import json
-import subprocess
 from datetime import date
 
 import orjson
 import pytest
 
-from telemetry_warehouse import backfill, lineage, night, stages
+from telemetry_warehouse import night
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.publishing import publish
-from telemetry_warehouse.settings import ROOT
-from tests.conftest import environment_of
-from tests.e2e.conftest import quiet
-from tests.support import checksums
+from tests.support import checksums, command, succeed
 
 DAYS = (date(2024, 3, 1), date(2024, 4, 5))
 
@@ -44,7 +40,7 @@ def users(chain, day: date) -> tuple[int, int]:
 
 def test_a_night_again_leaves_every_table_byte_identical(chain, simulated):
     before = checksums(chain, *DAYS)
-    night.run(chain, date(2024, 4, 5), "again", say=quiet)
+    succeed(chain.settings, "night", "2024-04-05")
     assert checksums(chain, *DAYS) == before
     assert all(
         rows
@@ -55,15 +51,13 @@ def test_a_night_again_leaves_every_table_byte_identical(chain, simulated):
 
 def test_a_day_again_out_of_order_leaves_every_table_byte_identical(chain, simulated):
     before = checksums(chain, *DAYS)
-    day = date(2024, 3, 10)
-    for step in lineage.load(chain.settings).steps:
-        stages.run(chain, step, day, day, "out of order", quiet)
+    succeed(chain.settings, "night", "2024-03-10")
     assert checksums(chain, *DAYS) == before
 
 
 def test_a_range_built_in_one_pass_is_what_its_nights_were(chain, simulated):
     before = checksums(chain, *DAYS)
-    backfill.run(chain, date(2024, 3, 25), date(2024, 4, 5), "one pass", say=quiet)
+    succeed(chain.settings, "backfill", "2024-03-25", "2024-04-05")
     assert checksums(chain, *DAYS) == before
 
 
@@ -72,7 +66,7 @@ def next_night(chain, simulated) -> date:
     """The night of 6 April, for which one ping was received in its last microsecond and landed by the night itself."""
     day = date(2024, 4, 6)
     publish(chain.settings, [a_ping(simulated.truth, day, 0xA1, "2024-04-06T23:59:59.999999Z")])
-    night.run(chain, day, "next night", say=quiet)
+    succeed(chain.settings, "night", day)
     return day
 
 
@@ -89,7 +83,7 @@ def test_a_ping_that_lands_after_its_night_is_there_after_the_next(chain, simula
     land(chain, until_empty=True)
     assert users(chain, next_night)[0] == 1
     assert night.stale_days(chain, date(2024, 4, 7)) == [next_night]
-    night.run(chain, date(2024, 4, 7), "the one after", say=quiet)
+    succeed(chain.settings, "night", "2024-04-07")
     assert users(chain, next_night)[0] == 2
     assert night.stale_days(chain, date(2024, 4, 8)) == []
 
@@ -111,15 +105,7 @@ def broken_expectation(chain):
 
 def test_a_failing_gate_stops_the_night_publishes_nothing_and_says_what_failed(chain, simulated, broken_expectation):
     before = checksums(chain, *DAYS)
-    command = [ROOT / "plugins" / "telemetry_warehouse" / "cli.py", "night", "2024-04-05"]
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-m", "telemetry_warehouse.cli", *command[1:]],
-        env=environment_of(chain.settings),
-        capture_output=True,
-        text=True,
-    )
+    done = command(chain.settings, "night", "2024-04-05")
     assert done.returncode == 1
     [line] = [text for text in done.stderr.splitlines() if text.startswith("warehouse:")]
     assert "derived.clients_daily_v1 2024-04-05" in line and "broken_on_purpose" in line and "client_id" in line

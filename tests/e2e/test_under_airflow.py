@@ -4,13 +4,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from telemetry_warehouse import backfill, lineage, night
+from telemetry_warehouse import lineage
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.local.airflow_api import AirflowApi
 from telemetry_warehouse.publishing import publish_file
 from telemetry_warehouse.simulate.population import simulate
-from tests.e2e.conftest import quiet
-from tests.support import checksum
+from tests.support import checksum, succeed
 
 TODAY = datetime.now(UTC).date()
 FIRST, NIGHTS = TODAY - timedelta(days=5), [TODAY - timedelta(days=2), TODAY - timedelta(days=1)]
@@ -18,9 +17,8 @@ FIRST, NIGHTS = TODAY - timedelta(days=5), [TODAY - timedelta(days=2), TODAY - t
 
 @pytest.fixture(scope="module")
 def warehouse(warehouse_home) -> Warehouse:
-    warehouse = Warehouse(warehouse_home)
-    night.prepare(warehouse)
-    return warehouse
+    succeed(warehouse_home, "up")
+    return Warehouse(warehouse_home)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def test_the_land_dag_moves_what_waits_to_live(api, warehouse, truth):
 
 
 def test_two_nights_under_the_scheduler_publish_the_truth(api, warehouse, truth):
-    backfill.run(warehouse, FIRST, NIGHTS[0] - timedelta(days=1), "history", say=quiet)
+    succeed(warehouse.settings, "backfill", FIRST, NIGHTS[0] - timedelta(days=1))
     midnights = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in NIGHTS]
     api.backfill("night", *midnights)
     api.pause("night", False)

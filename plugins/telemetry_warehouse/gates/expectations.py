@@ -54,7 +54,12 @@ def implementation(type_name: str):
 
 def parse(table: Table, inputs: dict[str, str]) -> list[Expectation]:
     """The table's expectations. Raises WarehouseError naming an unknown severity, type, column or name."""
-    return [_parse_one(table, dict(entry), inputs) for entry in table.expectations]
+    parsed = [_parse_one(table, dict(entry), inputs) for entry in table.expectations]
+    names = [expectation.name for expectation in parsed]
+    for name in names:
+        if names.count(name) > 1:
+            raise WarehouseError(f"{table.id}: two expectations are called {name}; give one of them another `name`")
+    return parsed
 
 
 def _parse_one(table: Table, entry: dict, inputs: dict[str, str]) -> Expectation:

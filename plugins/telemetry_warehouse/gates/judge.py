@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 import orjson
@@ -45,7 +45,8 @@ def judge(
     failed = [r.expectation for r in results if not r.passed]
     if failed:
         again = _run(warehouse, asset, failed, inputs, start, end, keys=_keys(table))
-        seen = {r.expectation.name: r for r in again}
+        # The first verdict stands, even where the rows have changed since.
+        seen = {r.expectation.name: replace(r, passed=False) for r in again}
         results = [seen.get(r.expectation.name, r) for r in results]
     _record(warehouse, table, asset, results, start, end, run)
     critical = [r for r in results if not r.passed and r.expectation.severity == "critical"]
