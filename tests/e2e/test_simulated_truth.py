@@ -108,7 +108,7 @@ def test_first_and_second_days_are_those_of_the_documents(chain, simulated):
         r["client_id"]: [r["first_seen_date"].isoformat(), r["second_seen_date"] and r["second_seen_date"].isoformat()]
         for r in chain.rows(
             "SELECT client_id, first_seen_date, second_seen_date FROM derived.clients_first_seen_v1"
-            " WHERE app_name = 'Firefox' AND first_seen_date >= '2024-01-01'"
+            f" WHERE app_name = 'Firefox' AND first_seen_date {SPAN}"
         )
     }
     assert found == {client: (sorted(of_client) + [None])[:2] for client, of_client in days.items()}
