@@ -88,7 +88,10 @@ def _run_nights(settings: Settings, first: date, last: date, say: Say) -> None:
     api.wait_for_dag("night")
     midnights = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, last)]
     # Before the timetable is let loose, or it would run the last night first.
-    api.backfill("night", *midnights, reprocess="failed")
+    # A sample that was cut short has created them already.
+    going = [r for r in _nights(api, midnights) if r["state"] != "failed"]
+    if len(going) < len(midnights):
+        api.backfill("night", *midnights, reprocess="failed")
     api.pause("night", False)
     failed = []
     for run in _runs_of(api, midnights):
@@ -101,10 +104,14 @@ def _run_nights(settings: Settings, first: date, last: date, say: Say) -> None:
     api.pause("backfill", False)
 
 
+def _nights(api: AirflowApi, midnights: list[datetime]) -> list[dict]:
+    return [r for r in api.runs("night") if datetime.fromisoformat(r["logical_date"]) in midnights]
+
+
 def _runs_of(api: AirflowApi, midnights: list[datetime]) -> list[dict]:
     """The runs of night for these midnights, oldest first, once all have been created."""
     while True:
-        runs = [r for r in api.runs("night") if datetime.fromisoformat(r["logical_date"]) in midnights]
+        runs = _nights(api, midnights)
         if len(runs) == len(midnights):
             return sorted(runs, key=lambda run: run["logical_date"])
         time.sleep(0.5)
