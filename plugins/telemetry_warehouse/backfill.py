@@ -55,11 +55,16 @@ def run(
     selector: str | None = None,
     say: Callable[[str], None] = print,
 ) -> list[stages.Outcome]:
-    """Builds, gates and publishes every planned table; stops at the first that fails, what came before is published."""
+    """Builds, gates and publishes every planned table; stops at the first that fails, what came before is published.
+
+    Raises Refused before the first is built where any of them could not be complete.
+    """
     outcomes = []
     planned = plan(warehouse, start, end, selector)
     for number, one in enumerate(planned, 1):
         say(f"[{number}/{len(planned)}] {one.line}")
+        built_before = [other.step.table for other in planned[: number - 1]]
+        stages.refuse_bad_range(warehouse, one.step, one.start, one.end, built_before)
     for one in planned:
         outcomes.append(stages.run(warehouse, one.step, one.start, one.end, run_id, say))
     return outcomes

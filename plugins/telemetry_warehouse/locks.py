@@ -25,22 +25,29 @@ def table_lock(settings: Settings, table_id: str, holder: str, wait_seconds: flo
     Raises Busy naming the holder where the lock was not free within `wait_seconds`, NotRunning where PostgreSQL
     cannot be reached.
     """
-    try:
-        connection = psycopg2.connect(settings.postgres_url, application_name=f"warehouse {holder}"[:63])
-    except psycopg2.OperationalError as error:
-        raise NotRunning(
-            f"the lock server does not answer: {str(error).splitlines()[0]}; check WAREHOUSE_LOCK_URL"
-        ) from None
-    connection.autocommit = True
     key = int.from_bytes(hashlib.sha256(table_id.encode()).digest()[:8], signed=True)
+    with _answering():
+        connection = psycopg2.connect(settings.postgres_url, application_name=f"warehouse {holder}"[:63])
+    connection.autocommit = True
     try:
         with connection.cursor() as cursor:
-            _acquire(cursor, key, table_id, wait_seconds)
-            # The server's clock, not a sequence: a lock server that is set up anew still gives larger tokens.
-            cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-            yield cursor.fetchone()[0]
+            with _answering():
+                _acquire(cursor, key, table_id, wait_seconds)
+                # The server's clock, not a sequence: a lock server that is set up anew still gives larger tokens.
+                cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+                [token] = cursor.fetchone()
+            yield token
     finally:
         connection.close()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except psycopg2.OperationalError as error:
+        line = str(error).splitlines()[0]
+        raise NotRunning(f"the lock server does not answer: {line}; check WAREHOUSE_LOCK_URL") from None
 
 
 def _acquire(cursor, key: int, table_id: str, wait_seconds: float) -> None:

@@ -23,6 +23,8 @@ def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
             sql = Path(sql).read_text()
         except OSError as error:
             raise WarehouseError(f"cannot read {sql}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise WarehouseError(f"{sql} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     with Console(stderr=True).status("running the query"):
         if form == "arrow":
             result = warehouse.arrow(sql)

@@ -6,6 +6,7 @@ without it, on the stand-ins that `local/` keeps under WAREHOUSE_HOME. No other 
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -100,6 +101,19 @@ class Settings:
                 f"the stand-ins of {self.home} are not running; start them with `./warehouse up`"
             ) from None
 
+    def _answering(self, name: str) -> str:
+        """A stand-in's endpoint. Raises NotRunning where nobody listens: Google's clients would try for minutes."""
+        endpoint = self._endpoints[name]
+        host, port = endpoint.rpartition("//")[2].split(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            raise NotRunning(
+                f"the {name} stand-in of {self.home} does not answer at {endpoint} ({error.strerror or error});"
+                " start it with `./warehouse up`"
+            ) from None
+        return endpoint
+
     @property
     def postgres_url(self) -> str:
         """The PostgreSQL that holds the locks."""
@@ -116,7 +130,7 @@ class Settings:
             project=LOCAL_PROJECT,
             location=self.location,
             credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": self._endpoints["bigquery"]},
+            client_options={"api_endpoint": self._answering("bigquery")},
         )
 
     def storage_client(self):
@@ -128,7 +142,7 @@ class Settings:
         import grpc
         from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-        channel = grpc.insecure_channel(self._endpoints["bigquery_storage"], options=UNLIMITED_MESSAGES)
+        channel = grpc.insecure_channel(self._answering("bigquery_storage"), options=UNLIMITED_MESSAGES)
         return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
 
     def publisher_client(self):
@@ -154,7 +168,7 @@ class Settings:
     def _pubsub_channel(self):
         import grpc
 
-        return grpc.insecure_channel(self._endpoints["pubsub"], options=UNLIMITED_MESSAGES)
+        return grpc.insecure_channel(self._answering("pubsub"), options=UNLIMITED_MESSAGES)
 
     def dbt_profile(self) -> dict:
         """The content of dbt's profiles.yml."""

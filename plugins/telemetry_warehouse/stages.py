@@ -8,7 +8,7 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -16,7 +16,7 @@ from itertools import pairwise
 import yaml
 from google.cloud import bigquery
 
-from telemetry_warehouse import dbt, schemas, tables
+from telemetry_warehouse import dbt, lineage, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse, render
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.judge import judge
@@ -49,7 +49,7 @@ def run(
     BigQuery raise; every ending is a row of monitoring.pipeline_runs.
     """
     table = definition(warehouse, step)
-    _refuse_bad_range(warehouse, step, start, end)
+    refuse_bad_range(warehouse, step, start, end)
     holder = f"{run_id} on {socket.gethostname()}-{os.getpid()}"
     with table_lock(warehouse.settings, table.id, holder) as token:
         announce(warehouse, table, token, holder)
@@ -117,10 +117,10 @@ def _build_gate_publish(warehouse, step, table, start, end, run_id, token) -> Ou
     warehouse.create(table)
     candidate = f"{table.dataset}_candidates.{table.name}__{start:%Y%m%d}_{end:%Y%m%d}__{token}"
     warehouse.ensure_dataset(f"{table.dataset}_candidates")
-    _BUILDERS[step.kind](warehouse, step, table, candidate, start, end, run_id)
+    inputs = _BUILDERS[step.kind](warehouse, step, table, candidate, start, end, run_id)
     rows = warehouse.client.get_table(candidate).num_rows
     times.append(time.monotonic())
-    results = judge(warehouse, table, candidate, step.inputs, start, end, run_id)
+    results = judge(warehouse, table, candidate, inputs, start, end, run_id)
     times.append(time.monotonic())
     publish(warehouse, table, candidate, start, end, token)
     warehouse.drop(candidate)
@@ -129,17 +129,21 @@ def _build_gate_publish(warehouse, step, table, start, end, run_id, token) -> Ou
     return Outcome(table.id, rows, sum(r.passed for r in results), [r.line for r in results if not r.passed], seconds)
 
 
-def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> None:
+def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
     live = _with_expectations(_document_type(warehouse, step).live, "live")
     warehouse.ensure(live)
     _gate_live(warehouse, live, start, end, run_id)
-    select = render("dedup", live=live.id, start_date=start, end_date=end, look_back=LOOK_BACK_DAYS)
+    # Landing goes on meanwhile: what is built and what it is judged against are live at one and the same moment.
+    [moment] = warehouse.rows("SELECT FORMAT_TIMESTAMP('%F %H:%M:%E6S+00', CURRENT_TIMESTAMP()) AS now")
+    frozen = f"{live.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"
+    select = render("dedup", live=frozen, start_date=start, end_date=end, look_back=LOOK_BACK_DAYS)
     partition = "PARTITION BY DATE(submission_timestamp)"
     expiration = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {CANDIDATE_DAYS} DAY)"
     warehouse.query(
         f"CREATE TABLE {candidate} {partition} OPTIONS (expiration_timestamp = {expiration}) AS\n{select}",
         labels={"table": table.name, "stage": "build"},
     )
+    return {"live": frozen}
 
 
 def _gate_live(warehouse, live, start, end, run_id) -> None:
@@ -154,7 +158,7 @@ def _gate_live(warehouse, live, start, end, run_id) -> None:
     warehouse.drop(view)
 
 
-def _build_model(warehouse, step, table, candidate, start, end, run_id) -> None:
+def _build_model(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
     dbt.run(
         warehouse.settings,
         step.node["name"],
@@ -164,9 +168,10 @@ def _build_model(warehouse, step, table, candidate, start, end, run_id) -> None:
             "candidate": candidate.split(".")[1],
         },
     )
+    return step.inputs
 
 
-def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> None:
+def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
     from telemetry_warehouse.changes.table import WINDOW_DAYS, changes_rows
 
     source = step.inputs["histogram_aggregates_v1"]
@@ -179,6 +184,7 @@ def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> Non
     )
     _create_candidate(warehouse, table, candidate)
     warehouse.load_rows(candidate, changes_rows(aggregates, previous, start, end))
+    return step.inputs
 
 
 def _create_candidate(warehouse, table, candidate) -> None:
@@ -197,7 +203,13 @@ def refuse_unfinished(day: date) -> None:
         raise Refused(f"{day} has not ended yet (UTC); the last day that can be built is {today - timedelta(days=1)}")
 
 
-def _refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date) -> None:
+def refuse_bad_range(
+    warehouse: Warehouse, step: Step, start: date, end: date, built_before: Collection[str] = ()
+) -> None:
+    """Raises Refused where start..end cannot be complete: unfinished, or its sources are missing or expired.
+
+    `built_before` are the tables that the same run builds for these days first.
+    """
     refuse_unfinished(end)
     types = schemas.load(warehouse.settings.schemas).values()
     for document_type in types:
@@ -207,6 +219,7 @@ def _refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date) 
             )
         elif document_type.stable.id in step.inputs.values():
             _refuse_expired(warehouse, step, document_type, document_type.stable, start, end)
+    _refuse_missing_inputs(warehouse, step, start, end, built_before)
     if step.reads_yesterday:
         _refuse_gap(warehouse, step, start)
 
@@ -240,16 +253,38 @@ def _refuse_expired(warehouse: Warehouse, step: Step, document_type, source: Tab
         )
 
 
+def _refuse_missing_inputs(warehouse, step: Step, start: date, end: date, built_before: Collection[str]) -> None:
+    """Every day of the tables that a step reads must have been built, or its own days would lack theirs."""
+    known = {other.table for other in lineage.load(warehouse.settings).steps}
+    wanted = [table for table in step.inputs.values() if table in known and table not in built_before]
+    if not wanted:
+        return
+    runs = _published(warehouse, wanted, start, end)
+    for table in wanted:
+        built = {day for run in runs if run["table_name"] == table for day in _each(run["start_date"], run["end_date"])}
+        missing = [day for day in _each(start, end) if day not in built]
+        if missing:
+            raise Refused(
+                f"{step.table} {_days(start, end)} reads {table}, which was never built for"
+                f" {_days(missing[0], missing[-1])}; run `./warehouse backfill {missing[0]} {missing[-1]}` first"
+            )
+
+
+def _published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:
+    """table_name, start_date and end_date of the published stages of these tables that touch first..last."""
+    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    names = ", ".join(f"'{table}'" for table in wanted)
+    return warehouse.rows(
+        "SELECT DISTINCT table_name, start_date, end_date FROM monitoring.pipeline_runs WHERE status = 'published'"
+        f" AND start_date <= @last AND end_date >= @first AND table_name IN ({names})",
+        {"first": first, "last": last},
+    )
+
+
 def _refuse_gap(warehouse: Warehouse, step: Step, start: date) -> None:
     """A table that continues from its own yesterday needs it, unless nothing near it was ever built."""
-    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
     yesterday, oldest = start - timedelta(days=1), start - timedelta(days=step.carries_days + 1)
-    names = ", ".join(f"'{table}'" for table in (step.table, *step.inputs.values()))
-    runs = warehouse.rows(
-        "SELECT table_name, start_date, end_date FROM monitoring.pipeline_runs WHERE status = 'published'"
-        f" AND start_date <= @yesterday AND end_date >= @oldest AND table_name IN ({names})",
-        {"yesterday": yesterday, "oldest": oldest},
-    )
+    runs = _published(warehouse, (step.table, *step.inputs.values()), oldest, yesterday)
     own = [r["end_date"] for r in runs if r["table_name"] == step.table]
     if not runs or (own and max(own) >= yesterday):
         return
@@ -271,6 +306,10 @@ def _checksum(step: Step) -> str:
         return step.node["checksum"]["checksum"][:16]
     source = render("dedup", live="", start_date="", end_date="", look_back="") if step.kind == "dedup" else step.kind
     return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _each(start: date, end: date) -> list[date]:
+    return [start + timedelta(days=n) for n in range((end - start).days + 1)]
 
 
 def _days(start: date, end: date) -> str:

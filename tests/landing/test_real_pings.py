@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from shutil import copytree
 
 import orjson
 import pytest
@@ -27,12 +28,17 @@ def steps(directory: Path) -> Steps:
     return Steps(schemas.load([directory]))
 
 
-def attributes_of(path: Path, document_id: str = ID) -> dict[str, str]:
-    return {"uri": f"/submit/{name_of(path)}/{document_id}"}
+def attributes_of(path: Path) -> dict[str, str]:
+    return {"uri": f"/submit/{name_of(path)}/{ID}"}
 
 
 def name_of(path: Path) -> schemas.TypeName:
     return schemas.TypeName(path.parent.name, *path.name.split(".")[:2])
+
+
+def published(path: Path) -> schemas.TypeName:
+    name = name_of(path)
+    return name._replace(namespace=f"published-{name.namespace}")
 
 
 def row_of(path: Path, directory: Path) -> Row:
@@ -58,15 +64,19 @@ def test_each_good_main_ping_lands_by_our_own_schema_too(path):
     assert same_json(document_of(row.document_type, orjson.loads(row.line)), orjson.loads(path.read_bytes()))
 
 
-def test_all_published_documents_go_through_the_warehouse_and_back(warehouse):
+def test_all_published_documents_go_through_the_warehouse_and_back(warehouse, tmp_path):
     """Every published schema becomes a table, every good document a row of it, every bad one an error row."""
-    types = steps(REAL / "schemas").types
+    # In namespaces of their own: this home has a table telemetry_live.main_v4 of our own schema.
+    for folder in (REAL / "schemas").iterdir():
+        copytree(folder, tmp_path / f"published-{folder.name}")
+    types = schemas.load([tmp_path])
     for document_type in types.values():
         warehouse.ensure(document_type.live)
     sent = {}
     for number, path in enumerate(SAMPLES):
         document_id = f"{number:08x}{ID[8:]}"
-        sent[document_id] = (path, path.read_bytes(), attributes_of(path, document_id))
+        name = published(path)
+        sent[document_id] = (path, path.read_bytes(), {"uri": f"/submit/{name}/{document_id}"})
     assert publish(warehouse.settings, ((data, attributes) for _, data, attributes in sent.values())) == len(SAMPLES)
 
     totals = land(warehouse, until_empty=True, types=types)
@@ -74,7 +84,7 @@ def test_all_published_documents_go_through_the_warehouse_and_back(warehouse):
     good = {key for key, (path, _, _) in sent.items() if path.name.endswith(".pass.json")}
     assert (totals.received, totals.landed, totals.failed) == (len(sent), len(good), len(sent) - len(good))
     found = {}
-    for document_type in {types[name_of(sent[key][0])] for key in good}:
+    for document_type in {types[published(sent[key][0])] for key in good}:
         rows = warehouse.rows(
             f"SELECT * FROM {document_type.live.id} WHERE submission_timestamp >= '{NOW.isoformat()}'"
             f" AND SUBSTR(document_id, 9) = '{ID[8:]}'"
@@ -88,7 +98,8 @@ def test_all_published_documents_go_through_the_warehouse_and_back(warehouse):
         errors |= {
             row["document_id"]: row
             for row in warehouse.rows(
-                f"SELECT * FROM {namespace}_errors.pings WHERE submission_timestamp >= '{NOW.isoformat()}'"
+                f"SELECT * FROM {schemas.clean(namespace)}_errors.pings"
+                f" WHERE submission_timestamp >= '{NOW.isoformat()}'"
             )
             if row["document_id"] in sent
         }

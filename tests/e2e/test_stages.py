@@ -1,0 +1,80 @@
+"""A stage that is cut short, that meets another writer, or that could not be complete."""
+
+import re
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+
+import pytest
+
+from telemetry_warehouse import backfill, lineage, night, stages
+from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.landing import land
+from telemetry_warehouse.publishing import publish
+from tests.conftest import environment_of
+from tests.e2e.test_reruns import DAYS, a_ping
+from tests.support import checksums, succeed
+
+LAST = DAYS[1]
+
+
+def step(chain, table: str) -> lineage.Step:
+    return lineage.load(chain.settings).step(table)
+
+
+@pytest.mark.parametrize("table, seconds", [("telemetry_stable.main_v4", 1), ("derived.clients_last_seen_v1", 2)])
+def test_a_night_killed_in_the_middle_of_a_table_can_be_run_again(chain, simulated, table, seconds):
+    before = checksums(chain, *DAYS)
+    line = [sys.executable, "-m", "telemetry_warehouse.cli", "night", str(LAST)]
+    with subprocess.Popen(line, env=environment_of(chain.settings), stdout=subprocess.PIPE, text=True) as process:
+        for said in process.stdout:
+            if said.strip().endswith(f"] {table}"):
+                break
+        time.sleep(seconds)
+        process.kill()
+    assert process.returncode < 0
+    assert checksums(chain, *DAYS) == before
+    succeed(chain.settings, "night", LAST)
+    assert checksums(chain, *DAYS) == before
+
+
+def test_a_ping_that_lands_while_its_day_is_judged_fails_no_gate_and_makes_the_day_stale(chain, simulated, monkeypatch):
+    day = date(2024, 5, 20)
+    stable = step(chain, "telemetry_stable.main_v4")
+    stages.run(chain, stable, day, day, "first", print)
+    judge = stages.judge
+
+    def land_then_judge(warehouse, table, *arguments):
+        if table.id == stable.table:
+            publish(chain.settings, [a_ping(simulated.truth, day, 0xB1, f"{day}T12:00:00Z")])
+            assert land(chain, until_empty=True).landed == 1
+        return judge(warehouse, table, *arguments)
+
+    monkeypatch.setattr(stages, "judge", land_then_judge)
+    assert stages.run(chain, stable, day, day, "racing", print).rows == 0
+    monkeypatch.undo()
+    assert night.stale_days(chain, day + timedelta(days=1)) == [day]
+    assert stages.run(chain, stable, day, day, "again", print).rows == 1
+    assert night.stale_days(chain, day + timedelta(days=1)) == []
+
+
+def test_a_table_that_goes_on_from_a_day_never_built_is_refused_with_what_to_run(chain, simulated):
+    gap = LAST + timedelta(days=20)
+    with pytest.raises(Refused, match=rf"not built; run `./warehouse backfill .* {gap - timedelta(days=1)}` first"):
+        stages.refuse_bad_range(chain, step(chain, "clients_last_seen_v1"), gap, gap, ["derived.clients_daily_v1"])
+
+
+def test_a_table_whose_input_was_never_built_is_refused_with_what_to_run(chain, simulated):
+    start, end = date(2024, 2, 28), date(2024, 3, 2)
+    said = "reads derived.clients_daily_v1, which was never built for 2024-02-28..2024-02-29; run `./warehouse backfill"
+    with pytest.raises(Refused, match=re.escape(said)):
+        stages.refuse_bad_range(chain, step(chain, "clients_first_seen_v1"), start, end)
+
+
+def test_a_backfill_that_could_not_be_complete_is_refused_before_anything_is_built(chain, simulated):
+    [before] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
+    with pytest.raises(Refused, match="telemetry_stable.main_v4, which was never built for 2024-01-10..2024-01-12"):
+        backfill.run(chain, date(2024, 1, 10), date(2024, 1, 12), "unready", "clients_daily_v1+", print)
+    [after] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
+    assert before == after
