@@ -21,6 +21,21 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share servers or a warehouse's state stay together, and the longest groups begin."""
+    first = ["chain", "airflow"]
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: first.index(_group(item)) if _group(item) in first else len(first))
+
+
+def _group(item) -> str:
+    if "airflow_home" in item.fixturenames:
+        return "airflow"
+    return "chain" if "chain" in item.fixturenames else str(item.path)
+
+
 @contextlib.contextmanager
 def temporary_home(environment: Mapping[str, str] = {}) -> Iterator[Settings]:  # noqa: B006
     """Settings of a new home with ports of its own; what was started in it is stopped in the end."""
