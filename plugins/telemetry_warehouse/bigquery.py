@@ -2,7 +2,7 @@
 
 import io
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
 from typing import BinaryIO
@@ -35,7 +35,9 @@ class Warehouse:
     def client(self) -> bigquery.Client:
         return self.settings.bigquery_client()
 
-    def query(self, sql: str, parameters: dict | None = None, labels: dict | None = None):
+    def query(
+        self, sql: str, parameters: dict | None = None, labels: dict | None = None, page_size: int | None = None
+    ):
         """Runs a statement or script and waits; returns its RowIterator. Raises google.api_core exceptions."""
         kinds = {int: "INT64", str: "STRING", float: "FLOAT64", bool: "BOOL", datetime: "TIMESTAMP"}
         config = QueryJobConfig(
@@ -46,7 +48,7 @@ class Warehouse:
             labels=labels or {},
             maximum_bytes_billed=self.settings.max_bytes,
         )
-        return self.client.query(sql, job_config=config, job_retry=None).result()
+        return self.client.query(sql, job_config=config, job_retry=None).result(page_size=page_size)
 
     def rows(self, sql: str, parameters: dict | None = None) -> list[dict]:
         return [dict(row) for row in self.query(sql, parameters)]
@@ -100,20 +102,40 @@ class Warehouse:
             self.client.create_table(self._definition(table), exists_ok=True)
 
     def ensure(self, table: Table) -> None:
-        """Makes the dataset and the table, or adds the columns that it lacks. Asks BigQuery once per definition.
+        """Makes the dataset and the table, or adds the columns that it lacks and sets its retention.
+
+        Asks BigQuery once per definition.
 
         Raises Refused where a column exists with another type.
         """
-        key = (table.id, table.columns)
+        key = (table.id, table.columns, table.retention_days)
         if key in self._ensured:
             return
         self.create(table)
         existing = self.client.get_table(table.id)
+        changes = []
         merged = _merged(table, existing.schema, table.columns)
         if merged != list(existing.schema):
             existing.schema = merged
-            self.client.update_table(existing, ["schema"])
+            changes.append("schema")
+        partitioning = self._definition(table).time_partitioning
+        if partitioning and existing.time_partitioning.expiration_ms != partitioning.expiration_ms:
+            existing.time_partitioning = partitioning
+            changes.append("time_partitioning")
+        if changes:
+            self.client.update_table(existing, changes)
         self._ensured.add(key)
+
+    def missing_columns(self, table: Table) -> list[str] | None:
+        """The columns of `table` that BigQuery's does not have yet, records' members as a.b; None for a new table.
+
+        Raises Refused as `ensure` would.
+        """
+        if not self.exists(table.id):
+            return None
+        existing = self.client.get_table(table.id).schema
+        before = set(_paths(existing))
+        return [path for path in _paths(_merged(table, existing, table.columns)) if path not in before]
 
     def _definition(self, table: Table) -> bigquery.Table:
         definition = bigquery.Table(f"{self.settings.project_id}.{table.id}", schema=table.columns)
@@ -127,6 +149,12 @@ class Warehouse:
             )
             definition.require_partition_filter = table.require_partition_filter
         return definition
+
+
+def _paths(fields, prefix: str = "") -> Iterator[str]:
+    for field in fields:
+        yield prefix + field.name
+        yield from _paths(field.fields, f"{prefix}{field.name}.")
 
 
 def _merged(table: Table, existing, wanted) -> list:

@@ -58,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     land = add("land", _land, "move pings from Pub/Sub to the live tables")
     land.add_argument("--until-empty", action="store_true", help="go on until nothing waits")
+    replay = add("replay", _replay, "land messages again that are in the errors tables, or in the raw archive")
+    replay.add_argument("--type", type=_type_name, metavar="NAMESPACE/TYPE/VERSION", help="only errors of this type")
+    replay.add_argument("--day", type=_date, metavar="DATE", help="only errors submitted on this day")
+    replay.add_argument("--error", metavar="STEP", help="only errors of this error_type")
+    replay.add_argument("--raw", type=_date, metavar="DATE", help="every message submitted on this day, as archived")
+    check = add("schemas", _schemas, "check schema directories against the tables: what is new, what is refused")
+    check.add_argument("directories", nargs="*", type=Path, metavar="DIR", help="default: those of WAREHOUSE_SCHEMAS")
     add("night", _night, "do all that a night does for one day, without Airflow's scheduler").add_argument(
         "date", type=_date, metavar="DATE"
     )
@@ -82,6 +89,15 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it as 2013-02-28") from None
+
+
+def _type_name(text: str):
+    from telemetry_warehouse.schemas import TypeName
+
+    parts = text.split("/")
+    if len(parts) != 3 or not all(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a document type; write it as telemetry/main/4")
+    return TypeName(*parts)
 
 
 def _say(line: str) -> None:
@@ -124,6 +140,32 @@ def _land(settings, options):
 
     totals = land(_warehouse(settings), until_empty=options.until_empty, say=_say)
     _say(f"received {totals.received:,}, landed {totals.landed:,}, to errors {totals.failed:,}")
+
+
+def _replay(settings, options):
+    from telemetry_warehouse.landing import replay_errors, replay_raw
+
+    if options.raw and (options.type or options.day or options.error):
+        raise WarehouseError("--raw lands a whole day; leave out --type, --day and --error")
+    warehouse = _warehouse(settings)
+    if options.raw:
+        replayed = replay_raw(warehouse, options.raw, _say)
+    else:
+        replayed = replay_errors(warehouse, options.type, options.day, options.error, _say)
+    for (table, day), count in sorted(replayed.landed.items()):
+        _say(f"{table} {day}: {count:,} landed")
+    for step, count in sorted(replayed.failed.items()):
+        _say(f"{count:,} still cannot land ({step})")
+    if not replayed.read:
+        raise WarehouseError("there is nothing to replay: no message is kept that fits")
+    if days := replayed.days:
+        _say(f"these days are stale now; the next night rebuilds them, or: ./warehouse backfill {days[0]} {days[-1]}")
+
+
+def _schemas(settings, options):
+    from telemetry_warehouse.schema_check import check
+
+    check(_warehouse(settings), options.directories or settings.schemas, _say)
 
 
 def _night(settings, options):

@@ -7,7 +7,7 @@ hold stays in additional_properties (landing/shape.py).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
@@ -15,6 +15,8 @@ from telemetry_warehouse.errors import WarehouseError
 
 # BigQuery nests records at most 15 deep, and refuses longer names and these beginnings.
 MAX_RECORD_DEPTH = 15
+# A property's schema says with it that its values are dropped or hashed (privacy.py).
+MARK = "x-pii"
 MAX_NAME_LENGTH = 300
 _RESERVED_NAME = re.compile(r"_table_|_file_|_partition|_row_timestamp|__root__|_colidentifier")
 _SCALARS = {"integer": "INT64", "number": "FLOAT64", "boolean": "BOOL", "string": "STRING"}
@@ -61,6 +63,12 @@ def from_schema(schema: dict, source: str) -> tuple[Field, ...]:
     Raises SchemaError for two properties that map to one column and for a $ref that leaves the file.
     """
     return _Reader(schema, source).document()
+
+
+def resolver(root: dict, source: str) -> Callable[[str], object]:
+    """What a $ref of this schema names; raises SchemaError for one that leaves the file."""
+    reader = _Reader(root, source)
+    return lambda reference: reader.resolve(reference, ())
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class _Reader:
         members: dict[str, Field] = {}
         for key, schema in properties.items():
             column = snake_case(key)
-            if column is None or schema is False:
+            if column is None or schema is False or self.is_dropped(schema, path):
                 continue
             if column in members:
                 here = ".".join(path) or "the document"
@@ -141,6 +149,13 @@ class _Reader:
             description = schema.get("description", "") if isinstance(schema, dict) else ""
             members[column] = Field(key, column, found.kind, found.repeated, found.fields, str(description))
         return tuple(members.values())
+
+    def is_dropped(self, schema, path) -> bool:
+        references: set[str] = set()
+        while isinstance(schema, dict) and MARK not in schema and schema.get("$ref", "") not in references | {""}:
+            references.add(schema["$ref"])
+            schema = self.resolve(schema["$ref"], path)
+        return isinstance(schema, dict) and schema.get(MARK) == "drop"
 
     def array_type(self, schema, path, depth, references) -> _Type:
         if "prefixItems" in schema or not isinstance(schema.get("items"), dict):

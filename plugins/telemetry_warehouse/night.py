@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import backfill, dbt, lineage, schemas, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, land
+from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
 from telemetry_warehouse.schemas import TypeName
 
 # A stale day older than this is left to a backfill by hand: the night must end.
@@ -26,7 +26,7 @@ def prepare(warehouse: Warehouse) -> None:
 
 
 def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] = print) -> None:
-    """Lands until nothing received before the end of `day` can still be waiting.
+    """Lands until nothing received before the end of `day` can still be waiting, and lets old error rows go.
 
     A lander that died holds its messages until their acknowledgement deadline, so only a drain that began that long
     after midnight proves it.
@@ -39,6 +39,7 @@ def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] 
             say(f"landed {totals.landed:,} of {totals.received:,} pings, {totals.failed:,} to errors")
         wait = (midnight + timedelta(seconds=ACK_DEADLINE_SECONDS) - began).total_seconds()
         if wait <= 0:
+            expire_errors(warehouse)
             return
         say(f"waiting {wait:.0f} s, until every ping received before {midnight:%H:%M} UTC must have been seen")
         time.sleep(wait)

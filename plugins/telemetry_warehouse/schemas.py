@@ -108,6 +108,20 @@ class DocumentType:
         return self.name.version
 
 
+def compile_schema(schema: dict):
+    """The validator of a JSON Schema. Raises ValueError, TypeError or jsonschema_rs.ReferencingError for a bad one."""
+    import jsonschema_rs
+
+    # offline: a schema must never make the warehouse fetch something from the network.
+    return jsonschema_rs.validator_for(schema, offline=True)
+
+
+def fingerprint(directories: Iterable[Path]) -> tuple:
+    """What changes when any schema, or what stands beside it, does."""
+    paths = [path for directory in directories for path in sorted(Path(directory).glob("*/*/*.*"))]
+    return tuple((str(path), status.st_mtime_ns, status.st_size) for path in paths if (status := path.stat()))
+
+
 def clean(name: str) -> str:
     """A dataset's or table's name from a namespace or a type."""
     return re.sub(r"[.-]", "_", name)
@@ -153,8 +167,7 @@ def _document_type(name: TypeName, path: Path) -> DocumentType:
 
     try:
         schema = json.loads(path.read_text())
-        # offline: a schema must never make the warehouse fetch something from the network.
-        validator = jsonschema_rs.validator_for(schema, offline=True)
+        validator = compile_schema(schema)
     except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
         raise SchemaError(f"{path} is not a usable JSON Schema: {str(error).splitlines()[0]}") from error
     fields = from_schema(schema, str(path))

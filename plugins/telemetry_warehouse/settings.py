@@ -40,6 +40,9 @@ class Settings:
     )
     topic: str = _setting("WAREHOUSE_TOPIC", "pings", "Pub/Sub topic that pings are published to")
     subscription: str = _setting("WAREHOUSE_SUBSCRIPTION", "pings-landing", "Pub/Sub subscription that `land` drains")
+    raw_days: int = _setting("WAREHOUSE_RAW_DAYS", "7", "days that messages are kept as received; 0: not at all")
+    error_days: int = _setting("WAREHOUSE_ERROR_DAYS", "30", "days that messages which could not land are kept")
+    pii_key: str | None = _setting("WAREHOUSE_PII_KEY", None, "secret key of hashed fields (x-pii in a schema)")
     pubsub_server: str = _setting("WAREHOUSE_PUBSUB_SERVER", "auto", "Pub/Sub stand-in: auto, google or broker")
 
     @classmethod
@@ -50,8 +53,9 @@ class Settings:
         for directory in directories:
             if not directory.is_dir():
                 raise SettingsError(f"WAREHOUSE_SCHEMAS names {directory}, which is not a directory")
-        if not text["max_bytes"].isdigit():
-            raise SettingsError(f"WAREHOUSE_MAX_BYTES is {text['max_bytes']!r}; give a whole number of bytes")
+        for name, unit in (("max_bytes", "bytes"), ("raw_days", "days"), ("error_days", "days")):
+            if not text[name].isdigit():
+                raise SettingsError(f"WAREHOUSE_{name.upper()} is {text[name]!r}; give a whole number of {unit}")
         if text["pubsub_server"] not in ("auto", "google", "broker"):
             raise SettingsError(f"WAREHOUSE_PUBSUB_SERVER is {text['pubsub_server']!r}; give auto, google or broker")
         if text["project"] and not text["lock_url"]:
@@ -63,12 +67,12 @@ class Settings:
             | {
                 "home": Path(text["home"]).resolve(),
                 "schemas": directories,
-                "max_bytes": int(text["max_bytes"]),
+                **{name: int(text[name]) for name in ("max_bytes", "raw_days", "error_days")},
             }
         )
 
     def listed(self) -> list[tuple[str, str, str]]:
-        """(variable, value, meaning) of every setting; passwords in a URL are not shown."""
+        """(variable, value, meaning) of every setting; secrets are not shown."""
         rows = []
         for f in fields(self):
             value = getattr(self, f.name)
@@ -76,6 +80,8 @@ class Settings:
                 value = ":".join(map(str, value))
             if f.name == "lock_url" and value and "@" in value:
                 value = value.split("://")[0] + "://…@" + value.rsplit("@", 1)[1]
+            if f.name == "pii_key" and value:
+                value = "…"
             rows.append((f.metadata["variable"], "" if value is None else str(value), f.metadata["meaning"]))
         return rows
 

@@ -1,5 +1,6 @@
-"""Numbers that would not be kept as they are written."""
+"""What would not be kept as it is written: numbers, and keys that are there twice."""
 
+import json
 from decimal import Decimal
 
 import orjson
@@ -7,13 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from telemetry_warehouse.landing.numbers import check_numbers
+from telemetry_warehouse.landing.exact import check
 
 
 def inexact(text: str) -> str | None:
     """The number found in a JSON text within an object."""
     text = f'{{"text":{text}}}'
-    return check_numbers(text.encode(), orjson.loads(text))[1]
+    fault = check(text.encode(), orjson.loads(text))[1]
+    return fault and fault.removeprefix("the number ").removesuffix(" cannot be kept exactly")
 
 
 @pytest.mark.parametrize(
@@ -61,5 +63,39 @@ def test_an_integer_is_kept_if_it_is_64_bits_or_its_double_prints_as_it(value):
 
 @given(st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1))
 def test_whether_all_integers_are_small(values):
-    small, _ = check_numbers(orjson.dumps({"a": values}), {"a": values})
+    small, _ = check(orjson.dumps({"a": values}), {"a": values})
     assert small == all(abs(value) < 2**53 for value in values)
+
+
+@pytest.mark.parametrize(
+    "text, key",
+    [
+        ('{"a":1,"a":1}', "a"),
+        ('{"a": {"b": [{"c": 1, "d": 2, "c": 3}]}}', "c"),
+        ('{"a":1,"\\u0061":2}', "a"),
+        ('{"a:":1,"x":"\\u003a","a:":2}', "a:"),
+        ('{"n": 9007199254740993, "b": 1, "b": 2}', "b"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_found(text, key):
+    assert check(text.encode(), orjson.loads(text))[1] == f"the key {key!r} is there twice in one object"
+
+
+@pytest.mark.parametrize("text", ['{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}', '{"a":"\\u003a", "b": "a:a"}', "{ }"])
+def test_a_key_in_two_objects_is_no_key_twice(text):
+    assert check(text.encode(), orjson.loads(text))[1] is None
+
+
+@given(st.recursive(st.none(), lambda v: st.lists(st.tuples(st.text(max_size=2), v), max_size=4), max_leaves=12))
+def test_repeated_keys_are_those_that_a_parser_loses(pairs):
+    def write(node) -> str:
+        if node is None:
+            return "null"
+        return "{" + ", ".join(f"{json.dumps(key)}: {write(value)}" for key, value in node) + "}"
+
+    def repeated(node) -> bool:
+        keys = [key for key, _ in node or ()]
+        return len(set(keys)) < len(keys) or any(repeated(value) for _, value in node or ())
+
+    text = f'{{"v": {write(pairs)}}}'
+    assert (check(text.encode(), orjson.loads(text))[1] is not None) == repeated(pairs)

@@ -79,7 +79,7 @@ def test_all_published_documents_go_through_the_warehouse_and_back(warehouse, tm
         sent[document_id] = (path, path.read_bytes(), {"uri": f"/submit/{name}/{document_id}"})
     assert publish(warehouse.settings, ((data, attributes) for _, data, attributes in sent.values())) == len(SAMPLES)
 
-    totals = land(warehouse, until_empty=True, types=types)
+    totals = land(warehouse, until_empty=True)
 
     good = {key for key, (path, _, _) in sent.items() if path.name.endswith(".pass.json")}
     assert (totals.received, totals.landed, totals.failed) == (len(sent), len(good), len(sent) - len(good))

@@ -1,6 +1,7 @@
 """A message's way: decompress → parse → URI → schema → normalise → shape, to a row of its table or an error row."""
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,63 +9,98 @@ from datetime import datetime, timedelta
 import orjson
 
 from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES, decompress, document_uuid, parse, read_uri
-from telemetry_warehouse.landing.message import Message, Rejected, format_timestamp, timestamp
+from telemetry_warehouse.landing.exact import check
+from telemetry_warehouse.landing.message import Message, Rejected, format_timestamp, timestamp, without_addresses
 from telemetry_warehouse.landing.normalise import standard_columns
-from telemetry_warehouse.landing.numbers import check_numbers
 from telemetry_warehouse.landing.shape import MISSING, Shape, Unstorable, compile_shape
-from telemetry_warehouse.landing.validate import find_type, validate
-from telemetry_warehouse.schemas import ADDITIONAL, DocumentType, TypeName, clean
+from telemetry_warehouse.landing.validate import find_type, problem
+from telemetry_warehouse.privacy import redacted_schema, redaction
+from telemetry_warehouse.schemas import ADDITIONAL, DocumentType, TypeName, clean, compile_schema
 
 UNKNOWN_NAMESPACE = "unknown"
-_ADDRESSES = frozenset({"remote_addr", "x_forwarded_for"})
 _MAX_MESSAGE = 1000
 
 
 @dataclass(slots=True)
 class Row:
-    """A message as a row. `document_type` is None where it could not land; `line` is NDJSON with its newline."""
+    """A message as a row. `document_type` is None where it could not land; `line` is NDJSON with its newline.
+
+    `data` is what may be kept of the message's bytes: all, unless its schema has sensitive fields (`redacted`).
+    """
 
     table: str
     document_type: DocumentType | None
     name: TypeName | None
     submission_timestamp: str
     line: bytes
+    data: bytes
+    redacted: bool
     error_type: str | None = None
 
 
 class Steps:
-    """The steps, compiled for a set of document types; knows no Pub/Sub and no BigQuery."""
+    """The steps, compiled for a set of document types; knows no Pub/Sub and no BigQuery.
 
-    def __init__(self, types: Mapping[TypeName, DocumentType]):
+    `pii_key` is the secret of hashed fields. Raises SchemaError and SettingsError as `privacy.redaction` does.
+    """
+
+    def __init__(self, types: Mapping[TypeName, DocumentType], pii_key: str | None = None):
         self.types = types
         self._namespaces = {clean(name.namespace) for name in types}
         self._shapes: dict[tuple[TypeName, bool], Shape] = {}
+        self._redactions = {
+            name: found for name, t in types.items() if (found := redaction(t.schema, str(t.path), pii_key))
+        }
+        self._validators_of_redacted: dict[TypeName, object] = {}
+        self._refused: dict[TypeName, str] = {}
+
+    def refuse(self, name: TypeName, why: str) -> None:
+        """From now on, messages of this type become error rows: its table cannot take them."""
+        self._refused[name] = why
 
     def row(self, message: Message, now: datetime) -> Row:
         """The message's row: of its live table, or of an errors table. `now` (aware) decides what has expired."""
         attributes = message.attributes
-        problem = None
+        data, redacted = message.data, message.redacted
+        bad_timestamp = None
         try:
             received = timestamp(attributes["submission_timestamp"])
         except KeyError:
             received = format_timestamp(message.published)
         except ValueError as error:
-            received, problem = format_timestamp(message.published), error
+            received, bad_timestamp = format_timestamp(message.published), error
         try:
             document, small = _document(message.data)
             name, document_id = read_uri(attributes.get("uri"))
             document_id = document_uuid(document_id)
             document_type = find_type(name, self.types)
-            validate(document, document_type)
-            if problem is not None:
-                raise Rejected("normalise", f"the attribute submission_timestamp: {problem}", problem)
+            redact = self._redactions.get(name)
+            fault = problem(document, self._validator(document_type, redacted), redact is not None)
+            if redact and not redacted:
+                redact(document)
+                data, redacted = _written(document), True
+            if fault is not None:
+                raise fault
+            if bad_timestamp is not None:
+                raise Rejected("normalise", f"the attribute submission_timestamp: {bad_timestamp}", bad_timestamp)
             row = {"document_id": document_id, "submission_timestamp": received}
             row |= standard_columns(document, attributes, document_type)
             line = self._line(document, small, row, document_type)
             _check_retention(received, document_type, now)
-            return Row(document_type.live.id, document_type, name, received, line)
+            if name in self._refused:
+                raise Rejected("load", self._refused[name])
+            return Row(document_type.live.id, document_type, name, received, line, data, redacted)
         except Rejected as rejection:
-            return self._error(message, received, rejection)
+            return self.error(message, received, rejection, now, data, redacted)
+
+    def _validator(self, document_type: DocumentType, redacted: bool):
+        if not redacted or document_type.name not in self._redactions:
+            return document_type.validator
+        validator = self._validators_of_redacted.get(document_type.name)
+        if validator is None:
+            schema = redacted_schema(document_type.schema, str(document_type.path))
+            validator = self._validators_of_redacted[document_type.name] = compile_schema(schema)
+        return validator
 
     def _line(self, document: dict, small: bool, row: dict, document_type: DocumentType) -> bytes:
         """The finished line: the standard columns in `row`, the typed columns and additional_properties."""
@@ -95,7 +131,10 @@ class Steps:
             shape = self._shapes[key] = compile_shape(document_type.fields, small)
         return shape
 
-    def _error(self, message: Message, received: str, rejection: Rejected) -> Row:
+    def error(
+        self, message: Message, received: str, rejection: Rejected, now: datetime, data: bytes, redacted: bool
+    ) -> Row:
+        """The message's error row, with `data` as its payload."""
         try:
             name, document_id = read_uri(message.attributes.get("uri"))
         except Rejected:
@@ -112,15 +151,13 @@ class Steps:
             "document_version": name and name.version,
             "document_id": document_id,
             "submission_timestamp": received,
-            "attributes": [
-                {"key": key, "value": value}
-                for key, value in sorted(message.attributes.items())
-                if key.lower().replace("-", "_") not in _ADDRESSES
-            ],
-            "payload": base64.b64encode(message.data).decode(),
+            "landed_at": format_timestamp(now),
+            "attributes": [{"key": k, "value": v} for k, v in without_addresses(message.attributes).items()],
+            "payload": base64.b64encode(data).decode(),
+            "redacted": redacted,
         }
         line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-        return Row(f"{namespace}_errors.pings", None, name, received, line, rejection.step)
+        return Row(f"{namespace}_errors.pings", None, name, received, line, data, redacted, rejection.step)
 
 
 def _same(value: object, other: object) -> bool:
@@ -131,10 +168,18 @@ def _document(data: bytes) -> tuple[dict, bool]:
     """The document, and whether all its integers are small enough for shape.compile_shape's promise."""
     text = decompress(data)
     document = parse(text)
-    small, inexact = check_numbers(text, document)
-    if inexact is not None:
-        raise Rejected("parse", f"the number {inexact[:100]} cannot be kept exactly")
+    small, fault = check(text, document)
+    if fault is not None:
+        raise Rejected("parse", fault)
     return document, small
+
+
+def _written(document: dict) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        # orjson reads deeper nesting than it writes.
+        return json.dumps(document, ensure_ascii=False).encode()
 
 
 def _check_retention(received: str, document_type: DocumentType, now: datetime) -> None:

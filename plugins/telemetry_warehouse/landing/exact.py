@@ -1,8 +1,9 @@
-"""Numbers that JSON can write and BigQuery cannot keep: found in the text, because a parser has rounded them already.
+"""What JSON can write and a table cannot keep as it is: found in the text, because a parser has changed it already.
 
 Integers are exact in 64 bits, everything else is a double. A number is kept if its double, printed as short as possible
 or with as many digits as were written, is that number again, whatever program wrote it: `0.1`, `0.10000000000000001`
-and 2**70 pass, `9223372036854775809.5` and `1e-400` do not.
+and 2**70 pass, `9223372036854775809.5` and `1e-400` do not. Nor does an object that has a key twice: a parser keeps one
+of its values and loses the other.
 """
 
 import json
@@ -17,21 +18,47 @@ import orjson
 _ALIKE = bytes.maketrans(b"123456789.", b"0" * 10)
 _SUSPICIOUS = (b"0" * 16, b"0e-000", b"0E-000")
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
+_ESCAPED_COLONS = (b"\\u003a", b"\\u003A")
 _BEFORE_A_NUMBER = tuple(bytes([c]) for c in b":,[ \t\r\n")
 
 
-def check_numbers(text: bytes, document: dict) -> tuple[bool, str | None]:
-    """Looks at the numbers of a JSON text and of what was parsed from it.
+def check(text: bytes, document: dict) -> tuple[bool, str | None]:
+    """Looks at a JSON text and at what was parsed from it.
 
-    Returns whether all its integers are within ±(2**53 - 1), and the first number that would not be kept as it is
-    written, or None.
+    Returns whether all its integers are within ±(2**53 - 1), and what would not be kept as it is written, or None.
     """
     try:
         written = orjson.dumps(document, option=orjson.OPT_STRICT_INTEGER)
     except orjson.JSONEncodeError:
-        return False, _inexact_number(text)
-    # Most clients write JSON as compactly as orjson does: then the same bytes prove that nothing was rounded.
-    return True, None if written == text else _inexact_number(text)
+        written = None
+    # Most clients write JSON as compactly as orjson does: then the same bytes prove that nothing was lost.
+    if written == text:
+        return True, None
+    small = written is not None
+    number = _inexact_number(text)
+    if number is not None:
+        return small, f"the number {number[:100]} cannot be kept exactly"
+    key = _repeated_key(text, document, written)
+    return small, None if key is None else f"the key {key[:100]!r} is there twice in one object"
+
+
+def _repeated_key(text: bytes, document: dict, written: bytes | None) -> str | None:
+    """A member that was lost has taken its colon along; all other colons stand in the text as in what was parsed."""
+    try:
+        colons = (written or orjson.dumps(document)).count(b":")
+    except orjson.JSONEncodeError:
+        colons = -1
+    if text.count(b":") == colons and not any(escaped in text for escaped in _ESCAPED_COLONS):
+        return None
+    found: list[str] = []
+
+    def members(pairs: list[tuple[str, object]]) -> None:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            found.extend(key for key in keys if keys.count(key) > 1)
+
+    json.loads(text, object_pairs_hook=members)
+    return found[0] if found else None
 
 
 def _inexact_number(text: bytes) -> str | None:

@@ -9,25 +9,33 @@ import os
 import socket
 import threading
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import orjson
+from google.api_core.exceptions import BadRequest
 
 from telemetry_warehouse import schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.landing import archive
 from telemetry_warehouse.landing.document import Row, Steps
 from telemetry_warehouse.landing.load import batch_id, load
-from telemetry_warehouse.landing.message import Message
+from telemetry_warehouse.landing.message import Message, Rejected
 from telemetry_warehouse.landing.pull import Batch, Leases, Subscription, pull_batch
 from telemetry_warehouse.schemas import DocumentType, TypeName
 from telemetry_warehouse.tables import Table
 
+# What the rows of one load may take in memory; the longest document makes it a quarter more.
+MAX_ROWS_BYTES = 64_000_000
+# Jobs that may be spent on finding rows that BigQuery refuses: a dozen such rows in a full batch.
+MAX_PROBES = 200
 _LOADS_AT_ONCE = 4
+_ERRORS = "_errors.pings"
 
 
 @dataclass
@@ -44,7 +52,7 @@ class Totals:
     def add(self, batch: Batch, rows: "Rows") -> None:
         self.received += len(batch.messages)
         self.landed += sum(g.landed for g in rows.groups.values())
-        self.failed += sum(g.failed for g in rows.groups.values())
+        self.failed += sum(g.failures.total() for g in rows.groups.values())
         self.size += batch.size
         self.cycles += 1
         self.drained = batch.drained
@@ -56,18 +64,23 @@ class _Group:
 
     received: int = 0
     landed: int = 0
-    failed: int = 0
     size: int = 0
     oldest: str = "9999"
+    published: datetime = datetime.max.replace(tzinfo=UTC)
+    failures: Counter = field(default_factory=Counter)
 
 
 @dataclass
 class Rows:
-    """A batch as rows: lines by table, and what monitoring says of them by type and day."""
+    """A batch as rows: by table, each with its message, and what monitoring says of them by type and day."""
 
-    lines: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    types: dict[str, DocumentType] = field(default_factory=dict)
+    by_table: dict[str, list[tuple[Row, Message]]] = field(default_factory=lambda: defaultdict(list))
     groups: dict[tuple[TypeName | None, str], _Group] = field(default_factory=lambda: defaultdict(_Group))
+    size: int = 0
+
+    def add(self, row: Row, message: Message) -> None:
+        self.by_table[row.table].append((row, message))
+        self.size += len(row.line)
 
 
 def now() -> datetime:
@@ -78,18 +91,15 @@ def land(
     warehouse: Warehouse,
     *,
     until_empty: bool,
-    types: Mapping[TypeName, DocumentType] | None = None,
     say: Callable[[str], None] | None = None,
     clock: Callable[[], datetime] = now,
 ) -> Totals:
     """Lands one batch, or with `until_empty` batches until nothing is left that was published before the call.
 
-    `types` are those of the settings' directories unless given; `clock` (aware) decides what has expired. Where a
-    load fails, its exception is raised and nothing of the batch is acknowledged: it comes again.
+    A schema that is added or changed meanwhile holds from the next batch on; `clock` (aware) decides what has expired.
+    Where a load fails, its exception is raised and nothing of the batch is acknowledged: it comes again.
     """
-    if types is None:
-        types = schemas.load(warehouse.settings.schemas)
-    lander = Lander(warehouse, types, clock)
+    lander = Lander(warehouse, clock)
     subscription = Subscription(warehouse.settings)
     totals = Totals()
     began = now()
@@ -116,10 +126,11 @@ def land(
                 last = batch.drained or not until_empty
                 if not last:
                     pulling = puller.submit(pull_batch, subscription, leases, began, stop)
-                rows = lander.rows(batch)
-                if loading is not None:
-                    loading.result()
-                loading = loader.submit(finish, batch, rows)
+                lander.read_schemas()
+                for part, rows in lander.parts(batch):
+                    if loading is not None:
+                        loading.result()
+                    loading = loader.submit(finish, part, rows)
                 if last:
                     loading.result()
                     return totals
@@ -128,63 +139,142 @@ def land(
 
 
 class Lander:
-    """Turns batches into committed rows of live, errors and monitoring tables; knows no subscription."""
+    """Turns batches into committed rows of live, errors, raw and monitoring tables; knows no subscription."""
 
-    def __init__(self, warehouse: Warehouse, types: Mapping[TypeName, DocumentType], clock: Callable[[], datetime]):
+    def __init__(self, warehouse: Warehouse, clock: Callable[[], datetime] = now):
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self._warehouse = warehouse
-        self._types = types
-        self._steps = Steps(types)
         self._clock = clock
-        self._ready: dict[str, Table] = {}
+        self._read: tuple | None = None
+        self.read_schemas()
 
-    def rows(self, batch: Batch) -> Rows:
-        """The batch's messages as rows."""
+    def read_schemas(self) -> None:
+        """Takes up what has changed in the schema directories. Raises SchemaError; what was read before stays then."""
+        settings = self._warehouse.settings
+        found = schemas.fingerprint(settings.schemas)
+        if found != self._read:
+            self._steps = Steps(schemas.load(settings.schemas), settings.pii_key)
+            self._ready: dict[str, Table] = {}
+            self._read = found
+
+    def parts(self, batch: Batch) -> Iterator[tuple[Batch, Rows]]:
+        """The batch as rows, in as many parts as memory asks for: a compressed document may be long."""
+        steps, moment = self._steps, self._clock()
+        part, rows = Batch(batch.started_at), Rows()
         with _without_garbage_collection():
-            return self._rows(batch.messages)
+            for message in batch.messages:
+                if rows.size >= MAX_ROWS_BYTES:
+                    yield part, rows
+                    part, rows = Batch(now()), Rows()
+                row = self.row(message, moment, steps)
+                part.messages.append(message)
+                part.size += len(message.data)
+                rows.add(row, message)
+                self.count(rows, row, message)
+        part.drained = batch.drained
+        yield part, rows
 
-    def load(self, batch: Batch, rows: Rows) -> None:
-        """Returns when every row of the batch is committed, and what monitoring says of it."""
+    def row(self, message: Message, moment: datetime, steps: Steps | None = None) -> Row:
+        """The message's row. A table that cannot take its type's columns makes it an error row, and stops no other."""
+        steps = steps or self._steps
+        row = steps.row(message, moment)
+        if row.document_type is not None and row.table not in self._ready:
+            try:
+                self._prepare(row.table, row.document_type)
+            except Refused as refusal:
+                steps.refuse(row.name, str(refusal))
+                return steps.row(message, moment)
+        return row
+
+    def load(self, batch: Batch, rows: Rows, attempt: str = "") -> None:
+        """Returns when every row of the batch is committed, and what monitoring says of it.
+
+        A row that BigQuery refuses becomes an error row. `attempt` names a replay: its messages are loaded though they
+        were before, and are in the archive already.
+        """
         if not batch.messages and not batch.drained:
             return
-        identity = batch_id(batch.messages) if batch.messages else uuid.uuid4().hex
-        destinations = [(self._table(id, rows.types.get(id)), lines) for id, lines in rows.lines.items()]
+        identity = batch_id(batch.messages) + attempt if batch.messages else uuid.uuid4().hex
         with ThreadPoolExecutor(_LOADS_AT_ONCE, "load") as pool:
-            jobs = [pool.submit(load, self._warehouse, table, lines, identity) for table, lines in destinations]
-        for job in jobs:
-            job.result()
-        monitoring = self._table("monitoring.landing")
-        load(self._warehouse, monitoring, self._monitoring(batch, rows, identity), identity)
+            jobs = [
+                pool.submit(self._load_table, self._prepare(table), pairs, identity, [MAX_PROBES])
+                for table, pairs in rows.by_table.items()
+                if not table.endswith(_ERRORS)
+            ]
+            if not attempt:
+                jobs.append(pool.submit(self._archive, batch, rows, identity))
+            refused = [pair for job in jobs for pair in job.result()]
+        for row, message, why in refused:
+            self._reject(rows, row, message, why)
+        errors = {table: pairs for table, pairs in rows.by_table.items() if table.endswith(_ERRORS)}
+        for table, pairs in errors.items():
+            load(self._warehouse, self._prepare(table), [row.line for row, _ in pairs], identity)
+        load(self._warehouse, self._prepare("monitoring.landing"), self._monitoring(batch, rows, identity), identity)
 
-    def _rows(self, messages: list[Message]) -> Rows:
-        rows = Rows()
-        moment = self._clock()
-        for message in messages:
-            row = self._steps.row(message, moment)
-            rows.lines[row.table].append(row.line)
-            if row.document_type is not None:
-                rows.types[row.table] = row.document_type
-            group = rows.groups[self._known(row), row.submission_timestamp[:10]]
-            group.received += 1
-            group.landed += row.document_type is not None
-            group.failed += row.document_type is None
-            group.size += len(message.data)
-            group.oldest = min(group.oldest, row.submission_timestamp)
-        return rows
+    def _load_table(
+        self, table: Table, pairs: list[tuple[Row, Message]], identity: str, probes: list[int]
+    ) -> list[tuple[Row, Message, str]]:
+        """Loads rows; returns those that BigQuery refuses, found by halving, with what it says of them.
+
+        `probes` holds how many more jobs may be spent on finding them: where that many do not do, the fault is not in
+        single rows, and BigQuery's exception is raised.
+        """
+        try:
+            load(self._warehouse, table, [row.line for row, _ in pairs], identity)
+            return []
+        except BadRequest as error:
+            probes[0] -= 1
+            if probes[0] < 0:
+                raise
+            if len(pairs) == 1:
+                return [(*pairs[0], " ".join(error.message.split()))]
+            middle = len(pairs) // 2
+            halves = (pairs[:middle], "l"), (pairs[middle:], "r")
+            return [pair for half, name in halves for pair in self._load_table(table, half, identity + name, probes)]
+
+    def _reject(self, rows: Rows, row: Row, message: Message, why: str) -> None:
+        rejection = Rejected("load", f"BigQuery refuses the row: {why}")
+        error = self._steps.error(
+            message, row.submission_timestamp, rejection, self._clock(), row.data, row.redacted
+        )
+        rows.add(error, message)
+        group = rows.groups[self._known(row), row.submission_timestamp[:10]]
+        group.landed -= 1
+        group.failures[rejection.step] += 1
+
+    def _archive(self, batch: Batch, rows: Rows, identity: str) -> list:
+        if self._warehouse.settings.raw_days and batch.messages:
+            kept = archive.rows([pair for pairs in rows.by_table.values() for pair in pairs], identity, self._clock())
+            load(self._warehouse, self._prepare(archive.TABLE), kept, identity)
+        return []
+
+    def count(self, rows: Rows, row: Row, message: Message, replayed: bool = False) -> None:
+        """Takes the message into what monitoring will say; a replayed one has been received before."""
+        group = rows.groups[self._known(row), row.submission_timestamp[:10]]
+        group.received += not replayed
+        group.size += len(message.data)
+        group.oldest = min(group.oldest, row.submission_timestamp)
+        group.published = min(group.published, message.published)
+        if row.error_type is None:
+            group.landed += 1
+        else:
+            group.failures[row.error_type] += 1
 
     def _known(self, row: Row) -> TypeName | None:
         # Monitoring must not grow with every name that somebody makes up.
-        return row.name if row.name in self._types else None
+        return row.name if row.name in self._steps.types else None
 
-    def _table(self, table_id: str, document_type: DocumentType | None = None) -> Table:
+    def _prepare(self, table_id: str, document_type: DocumentType | None = None) -> Table:
         """The table's definition; makes the table, or its new columns, before the first load of this lander."""
         if table_id not in self._ready:
             dataset, name = table_id.split(".")
             if document_type is not None:
                 table = document_type.live
                 self._warehouse.ensure(document_type.stable)
+            elif table_id == archive.TABLE:
+                table = archive.table(self._warehouse.settings)
             else:
-                table = tables.from_file(dataset, name, "errors" if name == "pings" else None)
+                table = tables.from_file(dataset, name, "errors" if table_id.endswith(_ERRORS) else None)
             self._warehouse.ensure(table)
             self._ready[table_id] = table
         return self._ready[table_id]
@@ -207,9 +297,11 @@ class Lander:
                 "submission_date": day,
                 "received": group.received,
                 "landed": group.landed,
-                "failed": group.failed,
+                "failed": group.failures.total(),
+                "failures": [{"error_type": step, "messages": n} for step, n in sorted(group.failures.items()) if n],
                 "bytes": group.size,
                 "max_lag_seconds": int((ended_at - datetime.fromisoformat(group.oldest)).total_seconds()),
+                "max_wait_seconds": int((ended_at - group.published).total_seconds()),
             }
             for (name, day), group in rows.groups.items()
         ]

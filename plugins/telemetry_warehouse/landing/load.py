@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from google.api_core.exceptions import Conflict, GoogleAPICallError
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError
 from google.cloud.bigquery import LoadJobConfig
 
 from telemetry_warehouse.bigquery import Warehouse
@@ -25,7 +25,7 @@ def load(warehouse: Warehouse, table: Table, lines: Sequence[bytes], batch: str)
     """Appends NDJSON lines to a table, once however often it is called for the same batch; returns when committed.
 
     A job of the batch that exists already is waited for; one that failed is followed by the next in number. Raises
-    google.api_core exceptions where ATTEMPTS jobs of this call failed.
+    google.api_core exceptions: BadRequest at once where BigQuery refuses the lines, others after ATTEMPTS jobs.
     """
     config = LoadJobConfig(
         source_format="NEWLINE_DELIMITED_JSON",
@@ -35,6 +35,7 @@ def load(warehouse: Warehouse, table: Table, lines: Sequence[bytes], batch: str)
     )
     sent = 0
     for attempt in count(1):
+        found = False
         job_id = f"land-{table.id.replace('.', '-')}-{batch}-{attempt}"
         try:
             job = warehouse.client.load_table_from_file(
@@ -42,11 +43,12 @@ def load(warehouse: Warehouse, table: Table, lines: Sequence[bytes], batch: str)
             )
             sent += 1
         except Conflict:
-            job = warehouse.client.get_job(job_id)
+            job, found = warehouse.client.get_job(job_id), True
         try:
             job.result()
             return
-        except GoogleAPICallError:
+        except GoogleAPICallError as error:
             # Only a job that ended as failed has loaded nothing; of any other, nobody knows what it will still do.
-            if job.error_result is None or sent == ATTEMPTS:
+            refused = isinstance(error, BadRequest) and not found
+            if job.error_result is None or sent == ATTEMPTS or refused:
                 raise

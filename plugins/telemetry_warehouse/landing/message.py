@@ -1,6 +1,7 @@
 """A message as it came, and the exception that turns it into an error row."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,13 +13,22 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass(slots=True)
 class Message:
-    """One Pub/Sub message; `published` is aware and UTC."""
+    """One Pub/Sub message; `published` is aware and UTC. `redacted`: we have kept it without its sensitive fields."""
 
     data: bytes
     attributes: dict[str, str]
     message_id: str
     published: datetime
     ack_id: str = ""
+    redacted: bool = False
+
+
+_ADDRESSES = frozenset({"remote_addr", "x_forwarded_for"})
+
+
+def without_addresses(attributes: Mapping[str, str]) -> dict[str, str]:
+    """What of a message's attributes may be written anywhere, in key order."""
+    return {k: v for k, v in sorted(attributes.items()) if k.lower().replace("-", "_") not in _ADDRESSES}
 
 
 class Rejected(Exception):

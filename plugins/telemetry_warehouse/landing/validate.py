@@ -20,11 +20,14 @@ def find_type(name: TypeName, types: Mapping[TypeName, DocumentType]) -> Documen
         raise Rejected("schema", message, UnknownType(message)) from None
 
 
-def validate(document: dict, document_type: DocumentType) -> None:
-    """Raises Rejected with the first thing that is wrong and where in the document it is."""
-    validator = document_type.validator
+def problem(document: dict, validator, sensitive: bool) -> Rejected | None:
+    """The first thing that is wrong and where in the document it is; None for a document as its schema says.
+
+    `sensitive`: the document may hold what nobody is to read, so no value of it is quoted.
+    """
     if validator.is_valid(document):
-        return
+        return None
     error = next(validator.iter_errors(document))
     where = ".".join(map(str, error.instance_path)) or "the document"
-    raise Rejected("schema", f"{where}: {error.message}"[:_MAX_MESSAGE], error)
+    what = f"is not as {'/'.join(map(str, error.schema_path))} says" if sensitive else error.message
+    return Rejected("schema", f"{where}: {what}"[:_MAX_MESSAGE], error)

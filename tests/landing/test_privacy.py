@@ -1,0 +1,167 @@
+"""What a schema marks as sensitive is in no table: dropped or hashed, whichever way the document goes."""
+
+import uuid
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry_warehouse import schemas
+from telemetry_warehouse.errors import SettingsError
+from telemetry_warehouse.fields import SchemaError
+from telemetry_warehouse.landing.document import Steps
+from telemetry_warehouse.landing.message import Message
+from telemetry_warehouse.landing.normalise import sample_id
+from telemetry_warehouse.privacy import Redaction, redaction
+from tests.test_schemas import write
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+CLIENT = "859c8a32-0b73-b547-a5e7-8ef4ed9c4c2d"
+DROPPED, HASHED = {"type": "string", "x-pii": "drop"}, {"type": ["string", "null"], "x-pii": "hash"}
+SCHEMA = {
+    "type": "object",
+    "required": ["email"],
+    "properties": {
+        "clientId": HASHED | {"pattern": "^[0-9a-fA-F-]{36}$"},
+        "email": DROPPED,
+        "n": {"type": "integer"},
+        "account": {"$ref": "#/definitions/account"},
+        "friends": {"type": "array", "items": {"$ref": "#/definitions/account"}},
+        "byDevice": {"type": "object", "additionalProperties": {"$ref": "#/definitions/account"}},
+        "either": {"anyOf": [{"type": "object", "properties": {"secret": {"x-pii": "drop"}}}, {"type": "integer"}]},
+        "nested": {"$ref": "#/definitions/node"},
+    },
+    "definitions": {
+        "account": {"type": "object", "properties": {"name": HASHED, "age": {"type": "integer"}}},
+        "node": {"type": "object", "properties": {"of": {"$ref": "#/definitions/node"}, "name": DROPPED}},
+    },
+}
+SECRET = "s3cret"
+DOCUMENT = {
+    "clientId": CLIENT.upper(),
+    "email": f"{SECRET}@example.org",
+    "n": 1,
+    "account": {"name": SECRET, "age": 4, "more": 1},
+    "friends": [{"name": SECRET}, {"name": None}, {"age": 3}],
+    "byDevice": {"phone": {"name": SECRET}},
+    "either": {"secret": SECRET, "open": 1},
+    "nested": {"of": {"of": {"name": SECRET}}},
+}
+
+
+@pytest.fixture
+def types(tmp_path) -> dict:
+    write(tmp_path, "app/ping/1", SCHEMA, "live_days: null")
+    return schemas.load([tmp_path])
+
+
+def row_of(types, document: dict, key: str = "key", redacted: bool = False):
+    message = Message(orjson.dumps(document), {"uri": f"/submit/app/ping/1/{CLIENT}"}, "1", NOW, redacted=redacted)
+    return Steps(types, key).row(message, NOW)
+
+
+def test_what_lands_has_hashes_and_nothing_of_what_is_dropped(types):
+    row = row_of(types, DOCUMENT)
+    assert row.error_type is None and SECRET.encode() not in row.line + row.data
+    line = orjson.loads(row.line)
+    name = line["account"]["name"]
+    assert len(name) == 64 and line["friends"][0]["name"] == name
+    assert line["by_device"] == [{"key": "phone", "value": {"name": name}}]
+    assert line["account"]["age"] == 4 and line["additional_properties"]["account"] == {"more": 1}
+    assert line["either"] == {"open": 1}
+    assert "email" not in {column.name for column in types["app", "ping", "1"].live.columns}
+
+
+def test_a_hashed_client_id_is_a_uuid_with_its_sample_and_the_same_for_either_case(types):
+    line = orjson.loads(row_of(types, DOCUMENT).line)
+    assert str(uuid.UUID(line["client_id"])) == line["client_id"] != CLIENT
+    assert line["sample_id"] == sample_id(line["client_id"])
+    assert orjson.loads(row_of(types, DOCUMENT | {"clientId": CLIENT}).line)["client_id"] == line["client_id"]
+    assert orjson.loads(row_of(types, DOCUMENT, "other key").line)["client_id"] != line["client_id"]
+
+
+def test_a_document_that_its_schema_refuses_is_kept_without_what_is_sensitive(types):
+    for wrong in ({"n": SECRET}, {"email": {"text": SECRET}}, {"clientId": SECRET}):
+        row = row_of(types, DOCUMENT | wrong)
+        assert row.error_type == "schema"
+        error = orjson.loads(row.line)
+        assert error["redacted"] and "is not as" in error["error_message"]
+        assert (SECRET.encode() in row.data) == ("n" in wrong), "only at a place that is not marked"
+        assert SECRET not in error["error_message"]
+
+
+def test_what_was_kept_lands_again_to_the_same_row(types):
+    first = row_of(types, DOCUMENT)
+    again = row_of(types, orjson.loads(first.data), redacted=True)
+    assert again.error_type is None
+    assert orjson.loads(again.line) == orjson.loads(first.line)
+
+
+def test_what_nobody_can_parse_or_has_a_schema_for_is_kept_whole(types):
+    attributes = {"uri": f"/submit/app/ping/1/{CLIENT}"}
+    row = Steps(types, "key").row(Message(b'{"email":', attributes, "1", NOW), NOW)
+    assert (row.error_type, row.data, row.redacted) == ("parse", b'{"email":', False)
+
+
+@pytest.mark.parametrize(
+    "schema, said",
+    [
+        ({"properties": {"a": {"x-pii": "hide"}}}, "'hide'; it may be drop or hash"),
+        ({"properties": {"a": {"type": "integer", "x-pii": "hash"}}}, "only a string can be hashed"),
+        ({"x-pii": "drop"}, "marks no property"),
+        ({"not": {"properties": {"a": {"x-pii": "drop"}}}}, "marks no property"),
+    ],
+)
+def test_a_mark_that_cannot_be_is_refused_with_its_file(schema, said):
+    with pytest.raises(SchemaError, match=f"file.json.*{said}"):
+        redaction(schema, "file.json", "key")
+
+
+def test_without_a_key_nothing_can_be_hashed(types):
+    with pytest.raises(SettingsError, match="WAREHOUSE_PII_KEY"):
+        Steps(types)
+
+
+def test_a_property_may_be_called_as_the_mark():
+    assert redaction({"properties": {"x-pii": {"type": "string"}}}, "file.json", None) is None
+
+
+LEAVES = st.sampled_from([DROPPED, HASHED, {"type": "string"}, {}])
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.dictionaries(st.sampled_from("abc"), inner, min_size=1).map(lambda p: {"type": "object", "properties": p}),
+        inner.map(lambda s: {"type": "array", "items": s}),
+        inner.map(lambda s: {"type": "object", "additionalProperties": s}),
+        inner.map(lambda s: {"anyOf": [{"type": "null"}, s]}),
+    ),
+    max_leaves=8,
+)
+
+
+@st.composite
+def documents(draw, schema: dict, marked: bool = False):
+    """A value of the schema: under a mark it is text SECRET…, elsewhere other text."""
+    if "x-pii" in schema or marked:
+        return f"{SECRET}{draw(st.integers(0, 9))}"
+    if "anyOf" in schema:
+        return draw(documents(schema["anyOf"][1]))
+    if schema.get("type") == "array":
+        return draw(st.lists(documents(schema["items"]), max_size=3))
+    if "properties" in schema:
+        return {key: draw(documents(s)) for key, s in schema["properties"].items()}
+    if "additionalProperties" in schema:
+        return draw(st.dictionaries(st.sampled_from("xyz"), documents(schema["additionalProperties"]), max_size=3))
+    return "open"
+
+
+@given(st.data(), TREES)
+def test_no_marked_value_is_left_and_every_other_is(data, tree):
+    schema = {"type": "object", "properties": {"root": tree}}
+    document = {"root": data.draw(documents(tree))}
+    opened = orjson.dumps(document).count(b"open")
+    Redaction(schema, "file.json", "key")(document)
+    written = orjson.dumps(document)
+    assert SECRET.encode() not in written and written.count(b"open") == opened
