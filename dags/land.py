@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
 
-from telemetry_warehouse.operators import DEFAULTS, Land
+from telemetry_warehouse.operators import DEFAULTS, Land, WatchBacklog
 
 with DAG(
     "land",
@@ -17,3 +17,5 @@ with DAG(
     tags=["warehouse"],
 ):
     Land(task_id="land_pings", execution_timeout=timedelta(minutes=30))
+    # Beside landing and not after it: a drain that never ends is what it is there to tell.
+    WatchBacklog(task_id="watch_backlog", retries=0)

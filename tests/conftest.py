@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from telemetry_warehouse.errors import SettingsError
@@ -16,24 +17,38 @@ from telemetry_warehouse.local.servers import PubSub
 from telemetry_warehouse.settings import ROOT, Settings
 
 
+# How fast an example ran says nothing on a busy machine.
+hypothesis.settings.register_profile("warehouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("warehouse")
+
+
 def pytest_configure(config):
     # Without this a terminated test run would leave its servers running.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests that share servers or a warehouse's state stay together, and the longest groups begin."""
+    """The longest groups begin."""
     first = ["chain", "airflow"]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: first.index(_group(item)) if _group(item) in first else len(first))
+    items.sort(key=lambda item: first.index(group) if (group := _group(item.nodeid)) in first else len(first))
 
 
-def _group(item) -> str:
-    if "airflow_home" in item.fixturenames:
+def pytest_xdist_make_scheduler(config, log):
+    """Tests that share servers or a warehouse's state stay in one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Groups(config, log)
+
+
+def _group(nodeid: str) -> str:
+    path = nodeid.split("::")[0]
+    if path.endswith("airflow.py"):
         return "airflow"
-    return "chain" if "chain" in item.fixturenames else str(item.path)
+    return "chain" if path.startswith("tests/e2e/") else path
 
 
 @contextlib.contextmanager

@@ -17,6 +17,10 @@ class GateFailed(WarehouseError):
     """A critical expectation did not hold; nothing was published."""
 
 
+class Behind(WarehouseError):
+    """What waits on Pub/Sub grows faster than it lands."""
+
+
 class Busy(WarehouseError):
     """Another run holds what this one needs; the same work may succeed later."""
 

@@ -1,11 +1,11 @@
 """Airflow's side of the rooms: each operator is one call of a function that the command line calls too."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from telemetry_warehouse.errors import GateFailed, Refused
+from telemetry_warehouse.errors import Behind, GateFailed, Refused
 from telemetry_warehouse.settings import Settings
 
 
@@ -21,7 +21,7 @@ class _Step(BaseOperator):
     def execute(self, context):
         try:
             return self.work(context)
-        except (GateFailed, Refused) as error:
+        except (Behind, GateFailed, Refused) as error:
             raise AirflowFailException(str(error)) from error
 
     def say(self, line: str) -> None:
@@ -41,6 +41,16 @@ class Land(_Step):
 
         totals = land(_warehouse(), until_empty=True)
         self.say(f"landed {totals.landed:,} of {totals.received:,} pings, {totals.failed:,} to errors")
+
+
+class WatchBacklog(_Step):
+    """Fails where what waits on Pub/Sub grows faster than it lands."""
+
+    def work(self, context):
+        from telemetry_warehouse.landing import watch_backlog
+
+        found = watch_backlog(_warehouse(), datetime.now(UTC))
+        self.say(f"last drained {found.drained_at}, messages wait {found.wait_seconds} s")
 
 
 class LandUntilPast(_Step):

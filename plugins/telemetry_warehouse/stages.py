@@ -129,7 +129,8 @@ def _build_gate_publish(warehouse, step, table, start, end, run_id, token) -> Ou
     warehouse.drop(candidate)
     times.append(time.monotonic())
     seconds = dict(zip(("build", "gate", "publish"), (b - a for a, b in pairwise(times)), strict=True))
-    return Outcome(table.id, built.num_rows, sum(r.passed for r in results), [r.line for r in results if not r.passed], seconds)
+    warnings = [r.line for r in results if not r.passed]
+    return Outcome(table.id, built.num_rows, len(results) - len(warnings), warnings, seconds)
 
 
 def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from telemetry_warehouse import lineage, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import NotRunning
+from telemetry_warehouse.landing import backlog
 from telemetry_warehouse.querying import print_grid
 from telemetry_warehouse.settings import Settings
 
@@ -33,7 +34,8 @@ def print_status(settings: Settings) -> None:
         _freshness(warehouse, steps),
         "Tables",
     )
-    print_grid(["received", "landed", "to errors", "last drained to empty"], _landing(warehouse), "Landing (7 days)")
+    names = ["received", "landed", "to errors", "last batch", "last drained to empty", "messages wait (s)", "backlog"]
+    print_grid(names, _landing(warehouse), "Landing (7 days)")
     failures = _failures(warehouse)
     if failures:
         print_grid(["table", "days", "when", "error"], failures, "Failures (7 days)")
@@ -73,16 +75,16 @@ def _freshness(warehouse, steps) -> list[tuple]:
 
 
 def _landing(warehouse) -> list[tuple]:
-    rows = warehouse.rows(
-        "SELECT SUM(received) AS received, SUM(landed) AS landed, SUM(failed) AS failed,"
-        " MAX(IF(drained, ended_at, NULL)) AS drained"
+    now = datetime.now(UTC)
+    [totals] = warehouse.rows(
+        "SELECT SUM(received) AS received, SUM(landed) AS landed, SUM(failed) AS failed"
         " FROM monitoring.landing WHERE landed_date >= @recent",
-        {"recent": (datetime.now(UTC) - _RECENT).date()},
+        {"recent": (now - _RECENT).date()},
     )
-    return [
-        (r["received"] or 0, r["landed"] or 0, r["failed"] or 0, r["drained"] and f"{r['drained']:%Y-%m-%d %H:%M:%S}")
-        for r in rows
-    ]
+    found = backlog(warehouse, now)
+    moments = [f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "" for moment in (found.landed_at, found.drained_at)]
+    state = "grows" if found.grows else "none" if found.landed_at == found.drained_at else "being landed"
+    return [(*(n or 0 for n in totals.values()), *moments, found.wait_seconds, state)]
 
 
 def _failures(warehouse) -> list[tuple]:

@@ -1,5 +1,6 @@
 """Landing on real servers: what is loaded, acknowledged, written down, and what comes again when something dies."""
 
+import dataclasses
 import gzip
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from telemetry_warehouse import schemas
+from telemetry_warehouse.landing import document as steps_of
 from telemetry_warehouse.landing import land, lander, pull
 from telemetry_warehouse.landing.lander import Lander, Totals
 from telemetry_warehouse.landing.load import load
@@ -378,3 +380,83 @@ def test_a_missing_subscription_is_one_clear_line(warehouse):
         Exception, match="Pub/Sub has no subscription projects/local/subscriptions/landing-.*WAREHOUSE_SUBSCRIPTION"
     ):
         land(warehouse, until_empty=True)
+
+
+def test_a_row_that_the_warehouse_refuses_becomes_an_error_row_and_the_rest_lands(warehouse, monkeypatch):
+    document_type = make_type(warehouse)
+    sent = list(messages(document_type, [{"n": n} for n in range(40)] + [b"{"]))
+    publish(warehouse.settings, sent)
+    # A row that every step of ours lets through and BigQuery does not.
+    shape = steps_of.Steps._line
+
+    def broken(self, content, small, row, document_type):
+        made = shape(self, content, small, row, document_type)
+        return made.replace(f'"n":{content["n"]}'.encode(), b'"n":"x"') if content["n"] in (7, 23) else made
+
+    monkeypatch.setattr(steps_of.Steps, "_line", broken)
+    totals = land(warehouse, until_empty=True)
+    assert (totals.received, totals.landed, totals.failed) == (41, 38, 3)
+    assert [row["n"] for row in live(warehouse, document_type, "n")] == [n for n in range(40) if n not in (7, 23)]
+    found = errors(warehouse, document_type)
+    assert [(row["error_type"], row["payload"]) for row in found] == [
+        ("load", sent[7][0]),
+        ("load", sent[23][0]),
+        ("parse", b"{"),
+    ]
+    assert found[0]["error_message"].startswith("BigQuery refuses the row: ")
+    [row] = [r for r in monitoring(warehouse) if r["document_namespace"] == document_type.namespace]
+    assert row["landed"] == 38
+    assert row["failures"] == [{"error_type": "load", "messages": 2}, {"error_type": "parse", "messages": 1}]
+
+
+def test_where_every_row_is_refused_landing_stops_with_the_reason_and_keeps_the_messages(warehouse):
+    document_type = make_type(warehouse)
+    warehouse.ensure_dataset(document_type.live.dataset)
+    columns = (*document_type.live.columns, bigquery.SchemaField("must_have", "STRING", "REQUIRED"))
+    warehouse.ensure(dataclasses.replace(document_type.live, columns=columns))
+    publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(300)]))
+    with pytest.raises(BadRequest):
+        land(warehouse, until_empty=True)
+    assert waiting(warehouse) == 300
+
+
+def test_a_type_whose_table_cannot_take_its_columns_stops_no_other(warehouse):
+    document_type, other = make_type(warehouse), make_type(warehouse)
+    publish_and_land(warehouse, document_type, [{"n": 1}])
+    changed = {"type": "object", "properties": {"n": {"type": "string"}}}
+    write(*warehouse.settings.schemas, str(document_type.name), changed, "live_days: null")
+    publish(warehouse.settings, messages(document_type, [{"n": "two"}]))
+    publish(warehouse.settings, messages(other, [{"n": 3}]))
+    totals = land(warehouse, until_empty=True)
+    assert (totals.landed, totals.failed) == (1, 1)
+    [error] = errors(warehouse, document_type)
+    assert error["error_type"] == "load"
+    assert "column n is INTEGER NULLABLE and cannot become STRING NULLABLE" in error["error_message"]
+    assert [row["n"] for row in live(warehouse, other, "n")] == [3]
+
+
+def test_a_schema_that_changes_during_a_drain_holds_from_the_next_batch(warehouse, monkeypatch):
+    monkeypatch.setattr(pull, "MAX_MESSAGES", 1100)
+    document_type = make_type(warehouse)
+    publish(warehouse.settings, messages(document_type, [{"n": n, "later": n} for n in range(3000)]))
+    widened = SCHEMA | {"properties": SCHEMA["properties"] | {"later": {"type": "integer"}}}
+
+    def change(said):
+        write(*warehouse.settings.schemas, str(document_type.name), widened)
+
+    assert land(warehouse, until_empty=True, say=change).landed == 3000
+    rows = live(warehouse, document_type, "n, later, additional_properties")
+    kept = [(row["additional_properties"] or {}).get("later") if row["later"] is None else row["later"] for row in rows]
+    assert kept == [row["n"] for row in rows] == list(range(3000)), "no value is lost on the way"
+    assert rows[0]["later"] is None and rows[-1]["later"] == 2999
+
+
+def test_a_batch_whose_rows_are_long_is_loaded_in_parts(warehouse, monkeypatch):
+    monkeypatch.setattr(lander, "MAX_ROWS_BYTES", 1_000_000)
+    document_type = make_type(warehouse)
+    bombs = [gzip.compress(orjson.dumps({"n": n, "long": "x" * 400_000})) for n in range(20)]
+    assert sum(map(len, bombs)) < 20_000
+    publish(warehouse.settings, messages(document_type, bombs))
+    totals = land(warehouse, until_empty=True)
+    assert totals.landed == 20 and totals.cycles > 5
+    assert [row["n"] for row in live(warehouse, document_type, "n")] == list(range(20))
