@@ -15,6 +15,7 @@ lint: setup    ## check the Python with ruff
 	@$(PYTHON) -m ruff check .
 
 bench: setup   ## run the benchmarks; each prints a ratio to a bound measured in the same run
+	@./setup.sh bench
 	@PYTHONPATH=plugins $(PYTHON) -m tests.benchmarks
 
 stop:    ## stop Airflow and the stand-ins of WAREHOUSE_HOME

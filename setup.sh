@@ -33,13 +33,19 @@ install() {  # NAME LOCK
 
 case "${1:-}" in
     "") ;;
+    bench)
+        [ "$(cat .venv/bench/stamp 2>/dev/null)" = "$(sha256sum requirements-bench.txt)" ] && exit
+        python=.venv/pipeline/bin/python
+        install bench requirements-bench.txt
+        sha256sum requirements-bench.txt > .venv/bench/stamp
+        exit ;;
     lock)
-        for name in requirements requirements-emulator; do
+        for name in requirements requirements-emulator requirements-bench; do
             .venv/tools/bin/uv pip compile --quiet --python-version 3.13 --custom-compile-command "make lock" \
                 "$name.in" --output-file "$name.txt"
         done
         exit ;;
-    *) fail "unknown argument $1; run it without one, or with: lock" ;;
+    *) fail "unknown argument $1; run it without one, or with: bench, lock" ;;
 esac
 
 up_to_date && exit

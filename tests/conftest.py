@@ -16,9 +16,10 @@ from telemetry_warehouse.local import airflow, ports, pubsub_server, standins
 from telemetry_warehouse.local.servers import PubSub
 from telemetry_warehouse.settings import ROOT, Settings
 
-
 # How fast an example ran says nothing on a busy machine.
-hypothesis.settings.register_profile("warehouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "warehouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("warehouse")
 
 

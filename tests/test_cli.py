@@ -2,11 +2,15 @@
 
 import json
 import subprocess
+import uuid
 
 import pytest
 
-from telemetry_warehouse.cli import main
+from telemetry_warehouse import schemas
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.cli import _parser, main
 from telemetry_warehouse.settings import ROOT, Settings
+from tests.test_schemas import write
 
 
 @pytest.fixture
@@ -29,6 +33,9 @@ def one_line(capsys) -> str:
         (["query", "no/such.sql"], "no/such.sql"),
         (["publish", "no/such.ndjson"], "no/such.ndjson"),
         (["history", "me"], "'me' is not a client id"),
+        (["replay", "--raw", "1999-01-01"], "there is nothing to replay"),
+        (["replay", "--raw", "1999-01-01", "--error", "parse"], "leave out --type, --day and --error"),
+        (["schemas", "no/such/folder"], "no/such/folder is not a directory"),
         (["backfill", "2013-02-01", "2013-02-01", "--select", "nothing_v1", "--dry-run"], "nothing_v1"),
     ],
 )
@@ -39,6 +46,28 @@ def test_bad_input_is_one_line_that_names_it_and_a_failing_exit(home, capsys, ar
     assert main(arguments) == 1
     line = one_line(capsys)
     assert line.startswith("warehouse: ") and said in line
+
+
+def test_a_schema_directory_is_checked_against_the_tables(home, capsys, tmp_path):
+    namespace = f"cli{uuid.uuid4().hex[:12]}"
+    properties = {"n": {"type": "integer"}}
+    write(tmp_path, f"{namespace}/ping/1", {"type": "object", "properties": properties})
+    assert main(["schemas", str(tmp_path)]) == 0
+    assert f"{namespace}/ping/1: new, lands in {namespace}_live.ping_v1" in capsys.readouterr().out
+
+    [document_type] = schemas.load([tmp_path]).values()
+    for table in (document_type.live, document_type.stable):
+        Warehouse(home).ensure(table)
+    assert main(["schemas", str(tmp_path)]) == 0
+    assert "as its tables are" in capsys.readouterr().out
+    more = properties | {"more": {"type": "object", "properties": {"x": {"type": "string"}}}}
+    write(tmp_path, f"{namespace}/ping/1", {"type": "object", "properties": more})
+    assert main(["schemas", str(tmp_path)]) == 0
+    assert "2 new columns: more, more.x" in capsys.readouterr().out
+    write(tmp_path, f"{namespace}/ping/1", {"type": "object", "properties": {"n": {"type": "string"}}})
+    assert main(["schemas", str(tmp_path)]) == 1
+    assert "column n is INTEGER NULLABLE and cannot become STRING NULLABLE" in one_line(capsys)
+    assert "n" in {field.name for field in Warehouse(home).client.get_table(document_type.live.id).schema}
 
 
 def test_a_date_that_is_none_is_refused_before_anything_starts(capsys):
@@ -98,7 +127,8 @@ def test_status_lists_every_setting_and_every_server(home, capsys):
 
 def test_every_command_and_setting_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
-    for command in ("up", "down", "publish", "land", "night", "backfill", "query", "history", "status"):
-        assert f"./warehouse {command}" in readme
+    [commands] = [action for action in _parser()._actions if action.dest == "COMMAND" or action.choices]
+    for command in set(commands.choices) - {"down", "sample"}:
+        assert f"./warehouse {command}" in readme, command
     for variable, _, _ in Settings.load({}).listed():
         assert variable in readme

@@ -32,10 +32,11 @@ def test_without_stand_ins_the_endpoint_error_says_how_to_start_them(tmp_path):
         settings.bigquery_client()
 
 
-def test_listed_settings_hide_the_password_of_the_lock_url():
-    settings = Settings.load({"WAREHOUSE_LOCK_URL": "postgresql://me:secret@host/db"})
+def test_listed_settings_hide_what_is_secret():
+    settings = Settings.load({"WAREHOUSE_LOCK_URL": "postgresql://me:secret@host/db", "WAREHOUSE_PII_KEY": "secret"})
     shown = {variable: value for variable, value, _ in settings.listed()}
     assert shown["WAREHOUSE_LOCK_URL"] == "postgresql://…@host/db"
+    assert shown["WAREHOUSE_PII_KEY"] == "…"
     assert all(meaning for _, _, meaning in settings.listed())
 
 

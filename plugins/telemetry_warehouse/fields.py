@@ -137,7 +137,7 @@ class _Reader:
         members: dict[str, Field] = {}
         for key, schema in properties.items():
             column = snake_case(key)
-            if column is None or schema is False or self.is_dropped(schema, path):
+            if column is None or schema is False or self.is_dropped(schema, (*path, key)):
                 continue
             if column in members:
                 here = ".".join(path) or "the document"

@@ -6,6 +6,7 @@ Definitions come from three places and all end here: JSON Schemas (live and stab
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import yaml
 from google.cloud.bigquery import SchemaField
@@ -88,6 +89,7 @@ def type_text(field: SchemaField) -> str:
     return f"ARRAY<{text}>" if field.mode == "REPEATED" else text
 
 
+@cache
 def from_file(dataset: str, name: str, file_dataset: str | None = None) -> Table:
     """The table of sql/tables/<dataset>.<name>.yml; `file_dataset` where many datasets share one definition."""
     path = ROOT / "sql" / "tables" / f"{file_dataset or dataset}.{name}.yml"

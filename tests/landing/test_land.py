@@ -438,17 +438,17 @@ def test_a_type_whose_table_cannot_take_its_columns_stops_no_other(warehouse):
 def test_a_schema_that_changes_during_a_drain_holds_from_the_next_batch(warehouse, monkeypatch):
     monkeypatch.setattr(pull, "MAX_MESSAGES", 1100)
     document_type = make_type(warehouse)
-    publish(warehouse.settings, messages(document_type, [{"n": n, "later": n} for n in range(3000)]))
+    publish(warehouse.settings, messages(document_type, [{"n": n, "later": n} for n in range(7000)]))
     widened = SCHEMA | {"properties": SCHEMA["properties"] | {"later": {"type": "integer"}}}
 
     def change(said):
         write(*warehouse.settings.schemas, str(document_type.name), widened)
 
-    assert land(warehouse, until_empty=True, say=change).landed == 3000
+    assert land(warehouse, until_empty=True, say=change).landed == 7000
     rows = live(warehouse, document_type, "n, later, additional_properties")
     kept = [(row["additional_properties"] or {}).get("later") if row["later"] is None else row["later"] for row in rows]
-    assert kept == [row["n"] for row in rows] == list(range(3000)), "no value is lost on the way"
-    assert rows[0]["later"] is None and rows[-1]["later"] == 2999
+    assert kept == [row["n"] for row in rows] == list(range(7000)), "no value is lost on the way"
+    assert rows[0]["later"] is None and rows[-1]["later"] == 6999
 
 
 def test_a_batch_whose_rows_are_long_is_loaded_in_parts(warehouse, monkeypatch):

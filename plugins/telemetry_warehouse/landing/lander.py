@@ -27,7 +27,7 @@ from telemetry_warehouse.landing.document import Row, Steps
 from telemetry_warehouse.landing.load import batch_id, load
 from telemetry_warehouse.landing.message import Message, Rejected
 from telemetry_warehouse.landing.pull import Batch, Leases, Subscription, pull_batch
-from telemetry_warehouse.schemas import DocumentType, TypeName
+from telemetry_warehouse.schemas import TypeName
 from telemetry_warehouse.tables import Table
 
 # What the rows of one load may take in memory; the longest document makes it a quarter more.
@@ -154,7 +154,8 @@ class Lander:
         found = schemas.fingerprint(settings.schemas)
         if found != self._read:
             self._steps = Steps(schemas.load(settings.schemas), settings.pii_key)
-            self._ready: dict[str, Table] = {}
+            # Live tables that have the columns of these schemas.
+            self._ready: set[str] = set()
             self._read = found
 
     def parts(self, batch: Batch) -> Iterator[tuple[Batch, Rows]]:
@@ -180,10 +181,12 @@ class Lander:
         row = steps.row(message, moment)
         if row.document_type is not None and row.table not in self._ready:
             try:
-                self._prepare(row.table, row.document_type)
+                self._warehouse.ensure(row.document_type.stable)
+                self._warehouse.ensure(row.document_type.live)
             except Refused as refusal:
                 steps.refuse(row.name, str(refusal))
                 return steps.row(message, moment)
+            self._ready.add(row.table)
         return row
 
     def load(self, batch: Batch, rows: Rows, attempt: str = "") -> None:
@@ -197,7 +200,7 @@ class Lander:
         identity = batch_id(batch.messages) + attempt if batch.messages else uuid.uuid4().hex
         with ThreadPoolExecutor(_LOADS_AT_ONCE, "load") as pool:
             jobs = [
-                pool.submit(self._load_table, self._prepare(table), pairs, identity, [MAX_PROBES])
+                pool.submit(self._load_table, pairs[0][0].document_type.live, pairs, identity, [MAX_PROBES])
                 for table, pairs in rows.by_table.items()
                 if not table.endswith(_ERRORS)
             ]
@@ -208,8 +211,8 @@ class Lander:
             self._reject(rows, row, message, why)
         errors = {table: pairs for table, pairs in rows.by_table.items() if table.endswith(_ERRORS)}
         for table, pairs in errors.items():
-            load(self._warehouse, self._prepare(table), [row.line for row, _ in pairs], identity)
-        load(self._warehouse, self._prepare("monitoring.landing"), self._monitoring(batch, rows, identity), identity)
+            load(self._warehouse, self._table(table), [row.line for row, _ in pairs], identity)
+        load(self._warehouse, self._table("monitoring.landing"), self._monitoring(batch, rows, identity), identity)
 
     def _load_table(
         self, table: Table, pairs: list[tuple[Row, Message]], identity: str, probes: list[int]
@@ -245,7 +248,7 @@ class Lander:
     def _archive(self, batch: Batch, rows: Rows, identity: str) -> list:
         if self._warehouse.settings.raw_days and batch.messages:
             kept = archive.rows([pair for pairs in rows.by_table.values() for pair in pairs], identity, self._clock())
-            load(self._warehouse, self._prepare(archive.TABLE), kept, identity)
+            load(self._warehouse, self._table(archive.TABLE), kept, identity)
         return []
 
     def count(self, rows: Rows, row: Row, message: Message, replayed: bool = False) -> None:
@@ -264,20 +267,15 @@ class Lander:
         # Monitoring must not grow with every name that somebody makes up.
         return row.name if row.name in self._steps.types else None
 
-    def _prepare(self, table_id: str, document_type: DocumentType | None = None) -> Table:
-        """The table's definition; makes the table, or its new columns, before the first load of this lander."""
-        if table_id not in self._ready:
-            dataset, name = table_id.split(".")
-            if document_type is not None:
-                table = document_type.live
-                self._warehouse.ensure(document_type.stable)
-            elif table_id == archive.TABLE:
-                table = archive.table(self._warehouse.settings)
-            else:
-                table = tables.from_file(dataset, name, "errors" if table_id.endswith(_ERRORS) else None)
-            self._warehouse.ensure(table)
-            self._ready[table_id] = table
-        return self._ready[table_id]
+    def _table(self, table_id: str) -> Table:
+        """The definition of a table that is not a document type's; makes the table where it is missing."""
+        dataset, name = table_id.split(".")
+        if table_id == archive.TABLE:
+            table = archive.table(self._warehouse.settings)
+        else:
+            table = tables.from_file(dataset, name, "errors" if table_id.endswith(_ERRORS) else None)
+        self._warehouse.ensure(table)
+        return table
 
     def _monitoring(self, batch: Batch, rows: Rows, identity: str) -> list[bytes]:
         ended_at = now()
