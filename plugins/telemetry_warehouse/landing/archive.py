@@ -74,7 +74,7 @@ def _line(row: Row, message: Message) -> bytes:
         kept["text"] = row.data.decode()
     except UnicodeDecodeError:
         kept["base64"] = base64.b64encode(row.data).decode()
-    return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(kept) + b"\n"
 
 
 def _portions(lines: list[bytes]) -> Iterator[list[bytes]]:

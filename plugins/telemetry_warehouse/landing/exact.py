@@ -2,8 +2,8 @@
 
 Integers are exact in 64 bits, everything else is a double. A number is kept if its double, printed as short as possible
 or with as many digits as were written, is that number again, whatever program wrote it: `0.1`, `0.10000000000000001`
-and 2**70 pass, `9223372036854775809.5` and `1e-400` do not. Nor does an object that has a key twice with two values: a
-parser keeps one of them and loses the other. (Twice with the same value, as Firefox's crash pings have it, loses nothing.)
+and 2**70 pass, `9223372036854775809.5` and `1e-400` do not. Nor does a key with two values in one object: a parser
+keeps one and loses the other. (Firefox's crash pings have a key twice with the same value, which loses nothing.)
 """
 
 import json

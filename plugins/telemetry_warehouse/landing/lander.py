@@ -31,7 +31,7 @@ from telemetry_warehouse.schemas import TypeName
 from telemetry_warehouse.tables import Table
 
 # What the rows of one load may take in memory; the longest document makes it a quarter more.
-MAX_ROWS_BYTES = 64_000_000
+MAX_ROWS_BYTES = 32_000_000
 # Jobs that may be spent on finding rows that BigQuery refuses: a dozen such rows in a full batch.
 MAX_PROBES = 200
 _LOADS_AT_ONCE = 4

@@ -16,7 +16,7 @@ from telemetry_warehouse.settings import Settings
 
 ACK_DEADLINE_SECONDS = 60
 MAX_MESSAGES = 20_000
-MAX_BYTES = 64_000_000
+MAX_BYTES = 32_000_000
 MAX_SECONDS = 10.0
 # An empty answer takes as long as the server likes; some wait for the client's deadline and raise it.
 _EMPTY_PULL_SECONDS = 1.5
