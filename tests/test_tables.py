@@ -1,8 +1,12 @@
+import dataclasses
+import uuid
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry_warehouse import tables
+from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
 
 SCALARS = ["STRING", "INT64", "FLOAT64", "BOOL", "DATE", "TIMESTAMP", "BYTES", "JSON", "NUMERIC"]
@@ -46,3 +50,15 @@ def test_the_day_of_a_timestamp_partition_is_its_date():
     columns = (tables.column("at", "TIMESTAMP"), tables.column("day", "DATE"))
     assert tables.Table("d", "t", columns, partition_field="at").day == "DATE(at)"
     assert tables.Table("d", "t", columns, partition_field="day").day == "day"
+
+
+def test_a_tables_retention_follows_its_definition(warehouse_home):
+    warehouse = Warehouse(warehouse_home)
+    warehouse.ensure_dataset("retention")
+    columns = (tables.column("day", "DATE"), tables.column("n", "INT64"))
+    table = tables.Table("retention", f"t{uuid.uuid4().hex}", columns, partition_field="day", retention_days=30)
+    for days in (30, 7, None, 31):
+        warehouse.ensure(dataclasses.replace(table, retention_days=days))
+        found = warehouse.client.get_table(table.id)
+        assert found.time_partitioning.expiration_ms == (days and days * 86_400_000)
+        assert found.require_partition_filter and found.schema == list(columns)

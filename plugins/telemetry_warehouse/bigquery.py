@@ -120,6 +120,8 @@ class Warehouse:
             changes.append("schema")
         partitioning = self._definition(table).time_partitioning
         if partitioning and existing.time_partitioning.expiration_ms != partitioning.expiration_ms:
+            # Said outright: a retention that is left out would stay.
+            partitioning.expiration_ms = partitioning.expiration_ms
             existing.time_partitioning = partitioning
             changes.append("time_partitioning")
         if changes:
