@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import BinaryIO
 
 import orjson
-from google.api_core.exceptions import Conflict, NotFound
+from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
 from google.cloud import bigquery
 from google.cloud.bigquery import LoadJobConfig, QueryJobConfig, ScalarQueryParameter
 
@@ -16,6 +16,8 @@ from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.settings import ROOT, Settings
 from telemetry_warehouse.tables import Table
 
+# How many others may change one table at the same time as we do.
+_RIVALS = 10
 _DAY_IN_MS = 24 * 60 * 60 * 1000
 
 
@@ -109,8 +111,18 @@ class Warehouse:
         Raises Refused where a column exists with another type.
         """
         key = (table.id, table.columns, table.retention_days)
-        if key in self._ensured:
-            return
+        for others in reversed(range(_RIVALS)):
+            if key in self._ensured:
+                return
+            try:
+                self._ensure(table)
+                self._ensured.add(key)
+            except PreconditionFailed:
+                # Somebody else changed the table between our look at it and our change: look again.
+                if not others:
+                    raise
+
+    def _ensure(self, table: Table) -> None:
         self.create(table)
         existing = self.client.get_table(table.id)
         changes = []
@@ -119,6 +131,8 @@ class Warehouse:
             existing.schema = merged
             changes.append("schema")
         partitioning = self._definition(table).time_partitioning
+        if partitioning and existing.time_partitioning is None:
+            raise Refused(f"{table.id} is there without partitions; move it away, and it is made anew")
         if partitioning and existing.time_partitioning.expiration_ms != partitioning.expiration_ms:
             # Said outright: a retention that is left out would stay.
             partitioning.expiration_ms = partitioning.expiration_ms
@@ -126,7 +140,6 @@ class Warehouse:
             changes.append("time_partitioning")
         if changes:
             self.client.update_table(existing, changes)
-        self._ensured.add(key)
 
     def missing_columns(self, table: Table) -> list[str] | None:
         """The columns of `table` that BigQuery's does not have yet, records' members as a.b; None for a new table.

@@ -20,6 +20,24 @@ _ACTIONS = ("drop", "hash")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _STRINGS = ("string", ["string"], ["string", "null"], ["null", "string"])
 _BRANCHES = ("allOf", "anyOf", "oneOf")
+_CONDITIONS = ("if", "then", "else")
+_OF_OBJECTS = ("properties", "patternProperties", "additionalProperties")
+_OF_LISTS = ("items", "prefixItems")
+_MAPS_OF_SCHEMAS = ("properties", "patternProperties", "definitions", "$defs")
+# Keywords that hold schemas and that a redaction does not follow.
+_NOT_FOLLOWED = (
+    "additionalItems",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contains",
+    "propertyNames",
+    "dependentSchemas",
+    "dependencies",
+    "not",
+    "$dynamicRef",
+    "$recursiveRef",
+)
+_BESIDE_A_REFERENCE = {"$ref", MARK, "title", "description", "$comment", "examples", "default"}
 # References and branches can lead in a circle.
 _DEEPEST = 20
 
@@ -32,8 +50,16 @@ class Redaction:
         self._key = (key or "").encode()
         self._check(root, source, key)
 
-    def __call__(self, document: dict) -> None:
-        self._within(self._tree.root, document)
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the fields that are hashed, and with the key: a kept document is not to be hashed twice."""
+        pointers = "\n".join(sorted(path for path, schema in _at_paths(self._tree.root) if schema.get(MARK) == "hash"))
+        return hmac.new(self._key, pointers.encode(), hashlib.sha256).hexdigest()[:16]
+
+    def __call__(self, document: dict, suspicious: bool = False, hashed: bool = False) -> None:
+        """`suspicious`: the document is not as its schema says, so what stands in place of an object or list with
+        marked fields is taken out whole. `hashed`: it has been through this before; only what is to be dropped is."""
+        _Pass(self, suspicious, hashed).within(self._tree.root, document)
 
     def hashed(self, value: object) -> str:
         """The keyed hash of a value; of UUIDs that differ in case only, the same one."""
@@ -43,33 +69,65 @@ class Redaction:
         # As UUIDs made from names have it; Python 3.13 does not know version 8, for the writer's own bits.
         return str(uuid.UUID(bytes=digest[:16], version=5)) if is_uuid else digest.hex()
 
+    @property
+    def tree(self) -> "_Tree":
+        return self._tree
+
     def _check(self, root: dict, source: str, key: str | None) -> None:
-        reached = list(self._tree.reached(root))
-        for schema in _marked(root):
+        reached = {id(schema) for schema in self._tree.reached(root)}
+        for schema in _schemas(root):
+            for keyword in _NOT_FOLLOWED:
+                if keyword in schema:
+                    raise SchemaError(f"{source}: in a schema with {MARK}, {keyword} cannot be used")
+            if "$ref" in schema and not schema.keys() <= _BESIDE_A_REFERENCE:
+                more = sorted(schema.keys() - _BESIDE_A_REFERENCE)[0]
+                raise SchemaError(f"{source}: in a schema with {MARK}, {more} cannot stand beside a $ref; use allOf")
+            for pattern in schema.get("patternProperties", {}):
+                try:
+                    re.compile(pattern)
+                except re.PatternError as error:
+                    raise SchemaError(f"{source}: in a schema with {MARK}, the pattern {pattern!r}: {error}") from None
+            if MARK not in schema:
+                continue
             mark = schema[MARK]
             if mark not in _ACTIONS:
                 raise SchemaError(f"{source}: {MARK} is {mark!r}; it may be {' or '.join(_ACTIONS)}")
-            if schema is root or not any(schema is other for other in reached):
+            if schema is root or id(schema) not in reached:
                 raise SchemaError(f"{source}: {MARK} stands where it marks no property of the document; move it")
             if mark == "hash" and schema.get("type") not in _STRINGS:
                 raise SchemaError(f"{source}: only a string can be hashed, and one is {schema.get('type')!r}")
             if mark == "hash" and not key:
                 raise SettingsError(f"{source} marks a field to be hashed; set WAREHOUSE_PII_KEY to the secret key")
 
-    def _at(self, schema: object, container: dict | list, key: str | int) -> None:
+
+class _Pass:
+    """One document's way through a redaction."""
+
+    def __init__(self, redaction: Redaction, suspicious: bool, hashed: bool):
+        self._redaction = redaction
+        self._tree = redaction.tree
+        self._suspicious = suspicious
+        # A field may be marked in several branches, and is hashed once.
+        self._done: set[tuple[int, str | int]] = set()
+        self._hashed = hashed
+
+    def at(self, schema: object, container: dict | list, key: str | int) -> None:
         """Applies `schema` to container[key]."""
         mark = self._tree.mark(schema)
+        value = container[key]
         if mark == "hash":
-            if container[key] is not None:
-                container[key] = self.hashed(container[key])
-        elif mark == "drop" and isinstance(container, dict):
-            del container[key]
-        elif mark == "drop":
-            container[key] = None
+            if value is not None and not self._hashed and (id(container), key) not in self._done:
+                self._done.add((id(container), key))
+                container[key] = self._redaction.hashed(value)
+        elif mark == "drop" or (self._suspicious and value is not None and not self._tree.expects(schema, value)):
+            if isinstance(container, dict):
+                del container[key]
+            else:
+                container[key] = None
         else:
-            self._within(schema, container[key])
+            self.within(schema, value)
 
-    def _within(self, schema: object, value: object) -> None:
+    def within(self, schema: object, value: object) -> None:
         if not isinstance(value, dict | list) or not self._tree.has_marks(schema):
             return
         schema = self._tree.target(schema)
@@ -77,13 +135,13 @@ class Redaction:
             for key in list(value):
                 for found in _members(schema, key):
                     if key in value:
-                        self._at(found, value, key)
+                        self.at(found, value, key)
         else:
             for position in range(len(value)):
                 for found in _items(schema, position):
-                    self._at(found, value, position)
+                    self.at(found, value, position)
         for branch in _branches(schema):
-            self._within(branch, value)
+            self.within(branch, value)
 
 
 def redaction(root: dict, source: str, key: str | None) -> Redaction | None:
@@ -91,7 +149,7 @@ def redaction(root: dict, source: str, key: str | None) -> Redaction | None:
 
     Raises SchemaError for a mark that cannot be, SettingsError where a field is to be hashed and there is no key.
     """
-    return Redaction(root, source, key) if any(True for _ in _marked(root)) else None
+    return Redaction(root, source, key) if any(MARK in schema for schema in _schemas(root)) else None
 
 
 def redacted_schema(root: dict, source: str) -> dict:
@@ -105,8 +163,10 @@ def redacted_schema(root: dict, source: str) -> dict:
             # Draft 4 wants at least one.
             if not schema["required"]:
                 del schema["required"]
-    for schema in list(_marked(after)):
+    for schema in [s for s in _schemas(after) if MARK in s]:
+        kept = {"type": schema["type"]} if schema[MARK] == "hash" else {}
         schema.clear()
+        schema |= kept
     return after
 
 
@@ -126,17 +186,33 @@ class _Tree:
         return schema if isinstance(schema, dict) else {}
 
     def mark(self, schema: object, depth: int = 0) -> str | None:
-        """What is to be done to a value of this schema, or of one of its branches."""
+        """What is to be done to a value of this schema, or of one of its branches; to drop goes before to hash."""
         schema = self.target(schema)
         if MARK in schema or depth > _DEEPEST:
             return schema.get(MARK)
-        return next((found for b in _branches(schema) if (found := self.mark(b, depth + 1))), None)
+        marks = {self.mark(branch, depth + 1) for branch in _branches(schema)} - {None}
+        return min(marks, default=None)
 
     def has_marks(self, schema: object) -> bool:
         schema = self.target(schema)
         if id(schema) not in self._known:
             self._known[id(schema)] = any(MARK in s for s in self.reached(schema))
         return self._known[id(schema)]
+
+    def expects(self, schema: object, value: object) -> bool:
+        """Whether a value is of a kind in which the schema's marked fields would be found, if it has any."""
+        if not self.has_marks(schema):
+            return True
+        wanted = _OF_OBJECTS if isinstance(value, dict) else _OF_LISTS if isinstance(value, list) else ()
+        waiting, seen = [self.target(schema)], set()
+        while waiting:
+            found = waiting.pop()
+            if any(keyword in found for keyword in wanted):
+                return True
+            if id(found) not in seen:
+                seen.add(id(found))
+                waiting += map(self.target, _branches(found))
+        return False
 
     def reached(self, schema: object) -> Iterator[dict]:
         """The schema and all that a document's parts are looked up in."""
@@ -170,18 +246,26 @@ def _items(schema: dict, position: int) -> list:
 
 
 def _branches(schema: dict) -> list:
-    return [b for name in _BRANCHES for b in schema.get(name, ())] + [
-        schema[name] for name in ("if", "then", "else") if name in schema
-    ]
+    return [b for name in _BRANCHES for b in schema.get(name, ())] + [schema[n] for n in _CONDITIONS if n in schema]
 
 
-def _marked(node: object) -> Iterator[dict]:
-    """Every schema with a mark, wherever it stands in the file; a property may be called x-pii itself."""
-    if isinstance(node, dict):
-        if isinstance(node.get(MARK), str) or (MARK in node and not isinstance(node[MARK], dict | bool)):
-            yield node
-        for child in node.values():
-            yield from _marked(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _marked(child)
+def _schemas(root: object) -> Iterator[dict]:
+    """Every schema in the file, wherever it stands."""
+    return (schema for _, schema in _at_paths(root))
+
+
+def _at_paths(root: object) -> Iterator[tuple[str, dict]]:
+    """Every schema in the file with the path to it. A property may have any name, so only keywords are followed."""
+    waiting = [("", root)]
+    while waiting:
+        path, schema = waiting.pop()
+        if not isinstance(schema, dict):
+            continue
+        yield path, schema
+        for keyword, value in schema.items():
+            here = f"{path}/{keyword}"
+            if keyword in (*_MAPS_OF_SCHEMAS, "dependentSchemas", "dependencies") and isinstance(value, dict):
+                waiting += [(f"{here}/{name}", child) for name, child in value.items()]
+            elif keyword in (*_BRANCHES, *_CONDITIONS, *_OF_LISTS, "additionalProperties", *_NOT_FOLLOWED):
+                children = value if isinstance(value, list) else [value]
+                waiting += [(f"{here}/{number}", child) for number, child in enumerate(children)]

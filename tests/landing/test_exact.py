@@ -42,7 +42,8 @@ def test_a_number_that_loses_digits_is_found(number, around):
 @pytest.mark.parametrize(
     "text",
     ['"18446744073709551617"', '"a, 18446744073709551617, b"', '"\\" 18446744073709551617"', '"1e-400"', '[" 1e-400 "]',
-     '"859c8a32-0b7e-4547-a5e7-8ef4ed9c4c2d"', '"12345678.12345678.12345678"'],
+     '"859c8a32-0b7e-4547-a5e7-8ef4ed9c4c2d"', '"12345678.12345678.12345678"', '"loading................"',
+     '"x.1234567890123456789"', f'" {"7" * 5000}"', '" 1e-99999999999999999999"'],
 )  # fmt: skip
 def test_digits_in_text_are_text(text):
     assert inexact(text) is None
@@ -111,3 +112,10 @@ def test_values_that_a_parser_loses_are_found(pairs):
 
     text = f'{{"v": {write(pairs)}}}'
     assert (check(text.encode(), orjson.loads(text))[1] is not None) == lost(pairs)
+
+
+@given(st.text("01279.eE+- ,:[]x", max_size=60), st.text("0123456789.-eE", max_size=40))
+def test_no_text_whatever_is_too_much_for_it(around, number):
+    """Within a string everything is text, and the look at it ends."""
+    text = json.dumps({"a": around + number, "b": [number, around]}, indent=1)
+    assert check(text.encode(), orjson.loads(text)) == (True, None)

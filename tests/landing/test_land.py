@@ -355,7 +355,8 @@ def test_a_lander_that_is_killed_loses_nothing(warehouse, where, copies):
     assert received == 302
     found = Counter(row["n"] for row in live(warehouse, document_type, "n"))
     assert found == dict.fromkeys(range(300), copies) | {300: 1}
-    assert len(errors(warehouse, document_type)) == copies
+    # Its job has the same messages as before, and BigQuery knows it.
+    assert len(errors(warehouse, document_type)) == 1
 
 
 def test_what_is_in_flight_stays_leased_and_is_given_back_on_leaving(warehouse, monkeypatch):

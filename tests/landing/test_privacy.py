@@ -57,8 +57,9 @@ def types(tmp_path) -> dict:
     return schemas.load([tmp_path])
 
 
-def row_of(types, document: dict, key: str = "key", redacted: bool = False):
-    message = Message(orjson.dumps(document), {"uri": f"/submit/app/ping/1/{CLIENT}"}, "1", NOW, redacted=redacted)
+def row_of(types, document: dict | bytes, key: str = "key", document_id: str = CLIENT, **kept):
+    data = document if isinstance(document, bytes) else orjson.dumps(document)
+    message = Message(data, {"uri": f"/submit/app/ping/1/{document_id}"}, "1", NOW, **kept)
     return Steps(types, key).row(message, NOW)
 
 
@@ -82,27 +83,83 @@ def test_a_hashed_client_id_is_a_uuid_with_its_sample_and_the_same_for_either_ca
     assert orjson.loads(row_of(types, DOCUMENT, "other key").line)["client_id"] != line["client_id"]
 
 
-def test_a_document_that_its_schema_refuses_is_kept_without_what_is_sensitive(types):
-    for wrong in ({"n": SECRET}, {"email": {"text": SECRET}}, {"clientId": SECRET}):
-        row = row_of(types, DOCUMENT | wrong)
-        assert row.error_type == "schema"
-        error = orjson.loads(row.line)
-        assert error["redacted"] and "is not as" in error["error_message"]
-        assert (SECRET.encode() in row.data) == ("n" in wrong), "only at a place that is not marked"
-        assert SECRET not in error["error_message"]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": "text"},
+        {"email": {"text": SECRET}},
+        {"clientId": SECRET},
+        {"account": [{"name": SECRET}]},
+        {"account": SECRET},
+        {"friends": {"name": SECRET}},
+        {"byDevice": [[SECRET]]},
+        {"either": [SECRET]},
+    ],
+)
+def test_a_document_that_its_schema_refuses_is_kept_without_what_is_sensitive(types, wrong):
+    row = row_of(types, DOCUMENT | wrong)
+    assert row.error_type == "schema" and row.redaction
+    assert SECRET.encode() not in row.line + row.data
+    assert orjson.loads(row.line)["error_message"].startswith("not as ")
+
+
+def test_what_another_step_refuses_is_kept_without_what_is_sensitive(types):
+    bad_id = row_of(types, DOCUMENT, document_id="no-uuid")
+    twice = row_of(types, orjson.dumps(DOCUMENT)[:-1] + b',"email":"s3cret 2"}')
+    number = row_of(types, orjson.dumps(DOCUMENT)[:-1] + b', "phone": 4917612345678901234.5}')
+    too_large = row_of(types, DOCUMENT | {"n": 2**63})
+    assert [r.error_type for r in (bad_id, twice, number, too_large)] == ["uri", "parse", "parse", "shape"]
+    for row in (bad_id, twice, number, too_large):
+        assert SECRET.encode() not in row.line + row.data and row.redaction
+        message = orjson.loads(row.line)["error_message"]
+        assert "49176" not in message and "email" not in message and str(2**63) not in message
 
 
 def test_what_was_kept_lands_again_to_the_same_row(types):
     first = row_of(types, DOCUMENT)
-    again = row_of(types, orjson.loads(first.data), redacted=True)
-    assert again.error_type is None
-    assert orjson.loads(again.line) == orjson.loads(first.line)
+    for landed in (True, False):
+        again = row_of(types, first.data, redaction=first.redaction, landed=landed)
+        assert again.error_type is None and again.data == first.data
+        assert orjson.loads(again.line) == orjson.loads(first.line)
+
+
+def test_what_was_kept_under_other_marks_or_another_key_does_not_land(types, tmp_path):
+    first = row_of(types, DOCUMENT)
+    assert row_of(types, first.data, "other key", redaction=first.redaction).error_type == "privacy"
+    more = SCHEMA | {"properties": SCHEMA["properties"] | {"phone": HASHED}}
+    write(tmp_path, "app/ping/1", more, "live_days: null")
+    again = row_of(schemas.load([tmp_path]), first.data, redaction=first.redaction)
+    assert again.error_type == "privacy" and again.data == first.data
+
+
+def test_a_field_to_be_dropped_since_is_dropped_when_it_lands_again(types, tmp_path):
+    first = row_of(types, DOCUMENT | {"phone": "0176"})
+    more = SCHEMA | {"properties": SCHEMA["properties"] | {"phone": DROPPED}}
+    write(tmp_path, "app/ping/1", more, "live_days: null")
+    again = row_of(schemas.load([tmp_path]), first.data, redaction=first.redaction, landed=True)
+    assert again.error_type is None and b"0176" in first.data and b"0176" not in again.line + again.data
+
+
+def test_a_field_that_two_branches_mark_is_hashed_once():
+    marked = {"properties": {"a": HASHED}}
+    document, expected = {"a": CLIENT}, {"a": CLIENT}
+    Redaction(marked | {"allOf": [marked, marked]}, "file.json", "key")(document)
+    Redaction(marked, "file.json", "key")(expected)
+    assert document == expected
+
+
+def test_a_document_nested_deeper_than_can_be_walked_is_not_kept(tmp_path):
+    schema = {"type": "object", "properties": {"of": {"$ref": "#"}, "n": {"type": "integer"}, "name": DROPPED}}
+    write(tmp_path, "app/ping/1", schema)
+    deep = b'{"of":' * 900 + b'{"name":"s3cret"}' + b"}" * 900
+    row = row_of(schemas.load([tmp_path]), deep)
+    assert row.document_type is None and SECRET.encode() not in row.line + row.data
 
 
 def test_what_nobody_can_parse_or_has_a_schema_for_is_kept_whole(types):
     attributes = {"uri": f"/submit/app/ping/1/{CLIENT}"}
     row = Steps(types, "key").row(Message(b'{"email":', attributes, "1", NOW), NOW)
-    assert (row.error_type, row.data, row.redacted) == ("parse", b'{"email":', False)
+    assert (row.error_type, row.data, row.redaction) == ("parse", b'{"email":', None)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +168,13 @@ def test_what_nobody_can_parse_or_has_a_schema_for_is_kept_whole(types):
         ({"properties": {"a": {"x-pii": "hide"}}}, "'hide'; it may be drop or hash"),
         ({"properties": {"a": {"type": "integer", "x-pii": "hash"}}}, "only a string can be hashed"),
         ({"x-pii": "drop"}, "marks no property"),
-        ({"not": {"properties": {"a": {"x-pii": "drop"}}}}, "marks no property"),
+        ({"$defs": {"a": {"x-pii": "drop"}}}, "marks no property"),
+        ({"properties": {"a": {"x-pii": True}}}, "True; it may be drop or hash"),
+        ({"properties": {"a": {"x-pii": {"action": "drop"}}}}, "it may be drop or hash"),
+        ({"not": {"properties": {"a": {"x-pii": "drop"}}}}, "not cannot be used"),
+        ({"unevaluatedProperties": {"x-pii": "drop"}}, "unevaluatedProperties cannot be used"),
+        ({"properties": {"a": DROPPED, "b": {"$ref": "#", "properties": {}}}}, "properties cannot stand beside"),
+        ({"properties": {"a": DROPPED}, "patternProperties": {"\\p{L}": {}}}, "the pattern"),
     ],
 )
 def test_a_mark_that_cannot_be_is_refused_with_its_file(schema, said):

@@ -102,8 +102,9 @@ def test_a_day_is_landed_again_from_the_archive_to_the_same_stable_rows(warehous
 @pytest.mark.parametrize("data", [b"{}", b"\xff\x00", '{"a": "\u2028é\\n"}'.encode(), b"\x1f\x8bgzip", b""])
 def test_the_archive_gives_back_the_message_but_its_addresses(data):
     now = datetime(2026, 11, 22, 1, 2, 3, 4, tzinfo=UTC)
-    message = Message(data, {"uri": "/x", "remote_addr": "203.0.113.7", "X-Forwarded-For": "1"}, "7", now)
-    row = Row("t", None, None, "2026-11-20T00:00:00Z", b"", data, False)
+    addresses = {"remote_addr": "203.0.113.7", "X-Forwarded-For": "203.0.113.7", "forwarded": "for=203.0.113.7"}
+    message = Message(data, {"uri": "/x"} | addresses, "7", now)
+    row = Row("t", None, None, "2026-11-20T00:00:00Z", b"", data)
     [line] = archive.rows([(row, message)], "cycle", now)
     [back] = archive.messages(base64.b64decode(orjson.loads(line)["payload"]))
     assert back == Message(data, {"uri": "/x"}, "7", now)

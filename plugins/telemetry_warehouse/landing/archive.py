@@ -15,7 +15,7 @@ import orjson
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.landing.document import Row
-from telemetry_warehouse.landing.message import Message, without_addresses
+from telemetry_warehouse.landing.message import Message, known_attributes
 from telemetry_warehouse.settings import Settings
 from telemetry_warehouse.tables import Table
 
@@ -58,7 +58,8 @@ def messages(payload: bytes) -> Iterator[Message]:
             attributes=kept["attributes"],
             message_id=kept["message_id"],
             published=datetime.fromisoformat(kept["published"]).astimezone(UTC),
-            redacted=kept["redacted"],
+            redaction=kept["redaction"],
+            landed=kept["landed"],
         )
 
 
@@ -66,8 +67,9 @@ def _line(row: Row, message: Message) -> bytes:
     kept: dict = {
         "message_id": message.message_id,
         "published": message.published,
-        "attributes": without_addresses(message.attributes),
-        "redacted": row.redacted,
+        "attributes": known_attributes(message.attributes),
+        "redaction": row.redaction,
+        "landed": row.document_type is not None,
     }
     try:
         # Text compresses better than base64 of it, and most messages are text.

@@ -17,19 +17,20 @@ class Backlog:
     """landed_at: end of the newest cycle; drained_at: when last nothing was left; both aware, None where long ago.
 
     wait_seconds: how long the oldest message of the newest cycle had waited, and first_wait_seconds that of the first
-    cycle since drained_at.
+    cycle since drained_at, which ended at behind_since.
     """
 
     landed_at: datetime | None
     drained_at: datetime | None
+    behind_since: datetime | None
     wait_seconds: int
     first_wait_seconds: int
 
     @property
     def grows(self) -> bool:
-        if self.landed_at is None or self.wait_seconds <= self.first_wait_seconds:
+        if self.behind_since is None or self.wait_seconds <= self.first_wait_seconds:
             return False
-        return self.drained_at is None or self.landed_at - self.drained_at > LATE
+        return self.landed_at - self.behind_since > LATE
 
 
 def backlog(warehouse: Warehouse, at: datetime) -> Backlog:
@@ -43,17 +44,23 @@ def backlog(warehouse: Warehouse, at: datetime) -> Backlog:
         {"first": (at - _SEEN).date(), "at": at},
     )
     drained_at = max((c["ended_at"] for c in cycles if c["drained"]), default=None)
-    waits = [c["wait"] or 0 for c in cycles if drained_at is None or c["ended_at"] > drained_at]
-    return Backlog(cycles[-1]["ended_at"] if cycles else None, drained_at, *(waits[-1:] or [0]), *(waits[:1] or [0]))
+    since = [c for c in cycles if drained_at is None or c["ended_at"] > drained_at]
+    return Backlog(
+        landed_at=cycles[-1]["ended_at"] if cycles else None,
+        drained_at=drained_at,
+        behind_since=since[0]["ended_at"] if since else None,
+        wait_seconds=since[-1]["wait"] or 0 if since else 0,
+        first_wait_seconds=since[0]["wait"] or 0 if since else 0,
+    )
 
 
 def watch(warehouse: Warehouse, at: datetime) -> Backlog:
     """The state of landing; raises Behind where it has not caught up for LATE and falls further behind."""
     found = backlog(warehouse, at)
     if found.grows:
-        since = f"since {found.drained_at:%Y-%m-%d %H:%M} UTC" if found.drained_at else f"for {_SEEN.days} days"
         raise Behind(
-            f"landing has not caught up {since}: messages wait {found.wait_seconds:,} s and waited"
+            f"landing has not caught up since {found.behind_since:%Y-%m-%d %H:%M} UTC:"
+            f" messages wait {found.wait_seconds:,} s and waited"
             f" {found.first_wait_seconds:,} s then; run more landers beside it: `./warehouse land --until-empty`"
         )
     return found

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 import orjson
 
+from telemetry_warehouse.fields import SchemaError
 from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES, decompress, document_uuid, parse, read_uri
 from telemetry_warehouse.landing.exact import check
-from telemetry_warehouse.landing.message import Message, Rejected, format_timestamp, timestamp, without_addresses
+from telemetry_warehouse.landing.message import Message, Rejected, format_timestamp, known_attributes, timestamp
 from telemetry_warehouse.landing.normalise import standard_columns
 from telemetry_warehouse.landing.shape import MISSING, Shape, Unstorable, compile_shape
 from telemetry_warehouse.landing.validate import find_type, problem
@@ -19,13 +20,16 @@ from telemetry_warehouse.schemas import ADDITIONAL, DocumentType, TypeName, clea
 
 UNKNOWN_NAMESPACE = "unknown"
 _MAX_MESSAGE = 1000
+# The steps whose messages quote the document.
+_QUOTING = ("parse", "shape", "internal")
 
 
 @dataclass(slots=True)
 class Row:
     """A message as a row. `document_type` is None where it could not land; `line` is NDJSON with its newline.
 
-    `data` is what may be kept of the message's bytes: all, unless its schema has sensitive fields (`redacted`).
+    `data` is what may be kept of the message's bytes: all, unless its schema has sensitive fields; then `redaction` is
+    the fingerprint of what was done to them.
     """
 
     table: str
@@ -34,8 +38,17 @@ class Row:
     submission_timestamp: str
     line: bytes
     data: bytes
-    redacted: bool
+    redaction: str | None = None
     error_type: str | None = None
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What may be kept of a message in hand; `document` once it is parsed."""
+
+    data: bytes
+    redaction: str | None
+    document: dict | None = None
 
 
 class Steps:
@@ -51,7 +64,10 @@ class Steps:
         self._redactions = {
             name: found for name, t in types.items() if (found := redaction(t.schema, str(t.path), pii_key))
         }
-        self._validators_of_redacted: dict[TypeName, object] = {}
+        self._fingerprints = {name: found.fingerprint for name, found in self._redactions.items()}
+        self._validators_of_redacted = {
+            name: _validator_of_redacted(types[name]) for name in self._redactions
+        }
         self._refused: dict[TypeName, str] = {}
 
     def refuse(self, name: TypeName, why: str) -> None:
@@ -60,47 +76,89 @@ class Steps:
 
     def row(self, message: Message, now: datetime) -> Row:
         """The message's row: of its live table, or of an errors table. `now` (aware) decides what has expired."""
-        attributes = message.attributes
-        data, redacted = message.data, message.redacted
         bad_timestamp = None
         try:
-            received = timestamp(attributes["submission_timestamp"])
+            received = timestamp(message.attributes["submission_timestamp"])
         except KeyError:
             received = format_timestamp(message.published)
         except ValueError as error:
             received, bad_timestamp = format_timestamp(message.published), error
+        kept = _Kept(message.data, message.redaction)
         try:
-            document, small = _document(message.data)
-            name, document_id = read_uri(attributes.get("uri"))
-            document_id = document_uuid(document_id)
-            document_type = find_type(name, self.types)
-            redact = self._redactions.get(name)
-            fault = problem(document, self._validator(document_type, redacted), redact is not None)
-            if redact and not redacted:
-                redact(document)
-                data, redacted = _written(document), True
-            if fault is not None:
-                raise fault
-            if bad_timestamp is not None:
-                raise Rejected("normalise", f"the attribute submission_timestamp: {bad_timestamp}", bad_timestamp)
-            row = {"document_id": document_id, "submission_timestamp": received}
-            row |= standard_columns(document, attributes, document_type)
-            line = self._line(document, small, row, document_type)
-            _check_retention(received, document_type, now)
-            if name in self._refused:
-                raise Rejected("load", self._refused[name])
-            return Row(document_type.live.id, document_type, name, received, line, data, redacted)
-        except Rejected as rejection:
-            return self.error(message, received, rejection, now, data, redacted)
+            return self._row(message, received, bad_timestamp, now, kept)
+        except Rejected as error:
+            rejection = error
+        except Exception as error:
+            # One message that we are not ready for must not keep all others from landing.
+            rejection = Rejected("internal", f"landing failed with {type(error).__name__}", error)
+        if self._may_hold_secrets(message, kept):
+            rejection = self._withhold(rejection, message, kept)
+        return self.error(message, received, rejection, now, kept.data, kept.redaction)
 
-    def _validator(self, document_type: DocumentType, redacted: bool):
-        if not redacted or document_type.name not in self._redactions:
-            return document_type.validator
-        validator = self._validators_of_redacted.get(document_type.name)
-        if validator is None:
-            schema = redacted_schema(document_type.schema, str(document_type.path))
-            validator = self._validators_of_redacted[document_type.name] = compile_schema(schema)
-        return validator
+    def _row(self, message: Message, received: str, bad_timestamp, now: datetime, kept: _Kept) -> Row:
+        text = decompress(message.data)
+        document = kept.document = parse(text)
+        small, fault = check(text, document)
+        if fault is not None:
+            raise Rejected("parse", fault)
+        name, document_id = read_uri(message.attributes.get("uri"))
+        document_id = document_uuid(document_id)
+        document_type = find_type(name, self.types)
+        self._validate(document, document_type, message)
+        self._redact(document, name, message, kept)
+        if bad_timestamp is not None:
+            raise Rejected("normalise", f"the attribute submission_timestamp: {bad_timestamp}", bad_timestamp)
+        row = {"document_id": document_id, "submission_timestamp": received}
+        row |= standard_columns(document, message.attributes, document_type)
+        line = self._line(document, small, row, document_type)
+        _check_retention(received, document_type, now)
+        if name in self._refused:
+            raise Rejected("load", self._refused[name])
+        return Row(document_type.live.id, document_type, name, received, line, kept.data, kept.redaction)
+
+    def _validate(self, document: dict, document_type: DocumentType, message: Message) -> None:
+        name = document_type.name
+        if message.redaction is None:
+            validator = document_type.validator
+        elif message.redaction != self._fingerprints.get(name):
+            raise Rejected("privacy", "kept when other fields were hashed, or with another key; it cannot land again")
+        elif message.landed:
+            return
+        else:
+            validator = self._validators_of_redacted[name]
+        fault = problem(document, validator, name in self._redactions)
+        if fault is not None:
+            raise fault
+
+    def _redact(self, document: dict, name: TypeName, message: Message, kept: _Kept) -> None:
+        redact = self._redactions.get(name)
+        if redact is not None:
+            redact(document, hashed=message.redaction is not None)
+            kept.data, kept.redaction = _written(document), self._fingerprints[name]
+
+    def _may_hold_secrets(self, message: Message, kept: _Kept) -> bool:
+        """Whether it is a document of a type with sensitive fields; what cannot be parsed is kept whole."""
+        try:
+            name, _ = read_uri(message.attributes.get("uri"))
+        except Rejected:
+            return False
+        return name in self._redactions and kept.document is not None
+
+    def _withhold(self, rejection: Rejected, message: Message, kept: _Kept) -> Rejected:
+        """Takes out of `kept` what its schema marks, and out of the rejection what quotes it."""
+        name, _ = read_uri(message.attributes["uri"])
+        try:
+            redact = self._redactions[name]
+            redact(kept.document, suspicious=True, hashed=kept.redaction is not None)
+            kept.data = _written(kept.document)
+        except RecursionError:
+            kept.data = b""
+        if len(kept.data) > MAX_DOCUMENT_BYTES:
+            kept.data = b""
+        kept.redaction = self._fingerprints[name]
+        if rejection.step in _QUOTING:
+            return Rejected(rejection.step, "not told, for its type has sensitive fields", rejection.cause)
+        return rejection
 
     def _line(self, document: dict, small: bool, row: dict, document_type: DocumentType) -> bytes:
         """The finished line: the standard columns in `row`, the typed columns and additional_properties."""
@@ -132,7 +190,7 @@ class Steps:
         return shape
 
     def error(
-        self, message: Message, received: str, rejection: Rejected, now: datetime, data: bytes, redacted: bool
+        self, message: Message, received: str, rejection: Rejected, now: datetime, data: bytes, redaction: str | None
     ) -> Row:
         """The message's error row, with `data` as its payload."""
         try:
@@ -152,12 +210,20 @@ class Steps:
             "document_id": document_id,
             "submission_timestamp": received,
             "landed_at": format_timestamp(now),
-            "attributes": [{"key": k, "value": v} for k, v in without_addresses(message.attributes).items()],
+            "attributes": [{"key": k, "value": v} for k, v in known_attributes(message.attributes).items()],
             "payload": base64.b64encode(data).decode(),
-            "redacted": redacted,
+            "redaction": redaction,
         }
         line = _ndjson(row)
-        return Row(f"{namespace}_errors.pings", None, name, received, line, data, redacted, rejection.step)
+        return Row(f"{namespace}_errors.pings", None, name, received, line, data, redaction, rejection.step)
+
+
+def _validator_of_redacted(document_type: DocumentType):
+    try:
+        return compile_schema(redacted_schema(document_type.schema, str(document_type.path)))
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise SchemaError(f"{document_type.path} is no schema without its sensitive fields: {reason}") from error
 
 
 def _ndjson(row: dict) -> bytes:
@@ -167,16 +233,6 @@ def _ndjson(row: dict) -> bytes:
 
 def _same(value: object, other: object) -> bool:
     return type(value) is type(other) and value == other
-
-
-def _document(data: bytes) -> tuple[dict, bool]:
-    """The document, and whether all its integers are small enough for shape.compile_shape's promise."""
-    text = decompress(data)
-    document = parse(text)
-    small, fault = check(text, document)
-    if fault is not None:
-        raise Rejected("parse", fault)
-    return document, small
 
 
 def _written(document: dict) -> bytes:

@@ -2,16 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
-from telemetry_warehouse import schemas
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.landing.document import UNKNOWN_NAMESPACE
-from telemetry_warehouse.schemas import clean
 
 
 def table_ids(warehouse: Warehouse) -> list[str]:
-    """The ids of the errors tables that exist."""
-    namespaces = {clean(name.namespace) for name in schemas.list_types(warehouse.settings.schemas)}
-    ids = [f"{namespace}_errors.pings" for namespace in sorted(namespaces | {UNKNOWN_NAMESPACE})]
+    """The ids of the errors tables that exist, of namespaces too whose schemas are gone."""
+    datasets = sorted(dataset.dataset_id for dataset in warehouse.client.list_datasets())
+    ids = [f"{dataset}.pings" for dataset in datasets if dataset.endswith("_errors")]
     return [table_id for table_id in ids if warehouse.exists(table_id)]
 
 

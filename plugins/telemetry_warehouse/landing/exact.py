@@ -8,6 +8,7 @@ keeps one and loses the other. (Firefox's crash pings have a key twice with the 
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -17,6 +18,8 @@ import orjson
 # searches that run at memory speed. The others are exponents below -99, where doubles end.
 _ALIKE = bytes.maketrans(b"123456789.", b"0" * 10)
 _SUSPICIOUS = (b"0" * 16, b"0e-000", b"0E-000")
+_LONGEST_INTEGER = len(str(-(2**63)))
+_RUN = re.compile(rb"0+")
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _ESCAPED_COLONS = (b"\\u003a", b"\\u003A")
 _BEFORE_A_NUMBER = tuple(bytes([c]) for c in b":,[ \t\r\n")
@@ -54,9 +57,11 @@ def _repeated_key(text: bytes, document: dict, written: bytes | None) -> str | N
 
     def members(pairs: list[tuple[str, object]]) -> dict:
         kept = dict(pairs)
-        if len(kept) < len(pairs):
+        if len(kept) < len(pairs) and not found:
+            times = Counter(key for key, _ in pairs)
             # As text, for 1 and true are equal in Python.
-            found.extend(key for key, value in pairs if json.dumps(value) != json.dumps(kept[key]))
+            repeated = (pair for pair in pairs if times[pair[0]] > 1)
+            found.extend(key for key, value in repeated if json.dumps(value) != json.dumps(kept[key]))
         return kept
 
     json.loads(text, object_pairs_hook=members)
@@ -81,10 +86,15 @@ def _candidates(text: bytes, alike: bytes, pattern: bytes) -> Iterator[bytes]:
             position -= 1
         if text.startswith(b"-", position - 1):
             position -= 1
-        number = _NUMBER.match(text, position)[0]
-        if text.startswith(_BEFORE_A_NUMBER, position - 1):
-            yield number
-        position = alike.find(pattern, position + len(number))
+        number = _NUMBER.match(text, position)
+        if number is None:
+            # It begins with a point, as a row of them in a string does, and is no number.
+            end = position + len(_RUN.match(alike, position)[0])
+        else:
+            end = number.end()
+            if text.startswith(_BEFORE_A_NUMBER, position - 1):
+                yield number[0]
+        position = alike.find(pattern, end)
 
 
 def _are_canonical(numbers: list[bytes]) -> bool:
@@ -114,8 +124,12 @@ def _is_exact(number: str) -> bool:
         return False
     if repr(double) == number:
         return True
-    if number.lstrip("-").isdigit() and -(2**63) <= int(number) < 2**64:
+    if len(number) <= _LONGEST_INTEGER and number.lstrip("-").isdigit() and -(2**63) <= int(number) < 2**64:
         return True
-    written = Decimal(number)
+    try:
+        written = Decimal(number)
+    except ArithmeticError:
+        # An exponent beyond those that a Decimal has.
+        return False
     digits = len(written.as_tuple().digits)
     return Decimal(repr(double)) == written or Decimal(f"{double:.{digits - 1}e}") == written

@@ -74,13 +74,26 @@ class _Group:
 class Rows:
     """A batch as rows: by table, each with its message, and what monitoring says of them by type and day."""
 
+    steps: Steps
     by_table: dict[str, list[tuple[Row, Message]]] = field(default_factory=lambda: defaultdict(list))
     groups: dict[tuple[TypeName | None, str], _Group] = field(default_factory=lambda: defaultdict(_Group))
     size: int = 0
 
+    def group(self, row: Row) -> _Group:
+        # Monitoring must not grow with every name that somebody makes up.
+        return self.groups[row.name if row.name in self.steps.types else None, row.submission_timestamp[:10]]
+
     def add(self, row: Row, message: Message) -> None:
         self.by_table[row.table].append((row, message))
         self.size += len(row.line)
+
+
+@dataclass
+class _Probes:
+    """Jobs that may still be spent on finding the rows that BigQuery refuses, and whether it has taken any."""
+
+    left: int = MAX_PROBES
+    taken: bool = False
 
 
 def now() -> datetime:
@@ -153,20 +166,20 @@ class Lander:
         settings = self._warehouse.settings
         found = schemas.fingerprint(settings.schemas)
         if found != self._read:
-            self._steps = Steps(schemas.load(settings.schemas), settings.pii_key)
+            self.steps = Steps(schemas.load(settings.schemas), settings.pii_key)
             # Live tables that have the columns of these schemas.
             self._ready: set[str] = set()
             self._read = found
 
     def parts(self, batch: Batch) -> Iterator[tuple[Batch, Rows]]:
         """The batch as rows, in as many parts as memory asks for: a compressed document may be long."""
-        steps, moment = self._steps, self._clock()
-        part, rows = Batch(batch.started_at), Rows()
+        steps, moment = self.steps, self._clock()
+        part, rows = Batch(batch.started_at), Rows(steps)
         with _without_garbage_collection():
             for message in batch.messages:
                 if rows.size >= MAX_ROWS_BYTES:
                     yield part, rows
-                    part, rows = Batch(now()), Rows()
+                    part, rows = Batch(now()), Rows(steps)
                 row = self.row(message, moment, steps)
                 part.messages.append(message)
                 part.size += len(message.data)
@@ -175,32 +188,31 @@ class Lander:
         part.drained = batch.drained
         yield part, rows
 
-    def row(self, message: Message, moment: datetime, steps: Steps | None = None) -> Row:
+    def row(self, message: Message, moment: datetime, steps: Steps) -> Row:
         """The message's row. A table that cannot take its type's columns makes it an error row, and stops no other."""
-        steps = steps or self._steps
         row = steps.row(message, moment)
         if row.document_type is not None and row.table not in self._ready:
             try:
                 self._warehouse.ensure(row.document_type.stable)
                 self._warehouse.ensure(row.document_type.live)
-            except Refused as refusal:
-                steps.refuse(row.name, str(refusal))
+            except (Refused, BadRequest) as refusal:
+                steps.refuse(row.name, " ".join(str(refusal).split()))
                 return steps.row(message, moment)
             self._ready.add(row.table)
         return row
 
-    def load(self, batch: Batch, rows: Rows, attempt: str = "") -> None:
+    def load(self, batch: Batch, rows: Rows, attempt: str = "") -> list[Row]:
         """Returns when every row of the batch is committed, and what monitoring says of it.
 
-        A row that BigQuery refuses becomes an error row. `attempt` names a replay: its messages are loaded though they
-        were before, and are in the archive already.
+        A row that BigQuery refuses becomes an error row; returns those. `attempt` names a replay: its messages are
+        loaded though they were before, and are in the archive, or in errors, already.
         """
         if not batch.messages and not batch.drained:
-            return
+            return []
         identity = batch_id(batch.messages) + attempt if batch.messages else uuid.uuid4().hex
         with ThreadPoolExecutor(_LOADS_AT_ONCE, "load") as pool:
             jobs = [
-                pool.submit(self._load_table, pairs[0][0].document_type.live, pairs, identity, [MAX_PROBES])
+                pool.submit(self._load_table, pairs[0][0].document_type.live, pairs, attempt, _Probes())
                 for table, pairs in rows.by_table.items()
                 if not table.endswith(_ERRORS)
             ]
@@ -209,39 +221,44 @@ class Lander:
             refused = [pair for job in jobs for pair in job.result()]
         for row, message, why in refused:
             self._reject(rows, row, message, why)
-        errors = {table: pairs for table, pairs in rows.by_table.items() if table.endswith(_ERRORS)}
+        errors = {table: pairs for table, pairs in rows.by_table.items() if table.endswith(_ERRORS) and not attempt}
         for table, pairs in errors.items():
-            load(self._warehouse, self._table(table), [row.line for row, _ in pairs], identity)
+            load(self._warehouse, self._table(table), [row.line for row, _ in pairs], batch_id(m for _, m in pairs))
         load(self._warehouse, self._table("monitoring.landing"), self._monitoring(batch, rows, identity), identity)
+        return [row for row, _, _ in refused]
 
     def _load_table(
-        self, table: Table, pairs: list[tuple[Row, Message]], identity: str, probes: list[int]
+        self, table: Table, pairs: list[tuple[Row, Message]], attempt: str, probes: "_Probes"
     ) -> list[tuple[Row, Message, str]]:
         """Loads rows; returns those that BigQuery refuses, found by halving, with what it says of them.
 
-        `probes` holds how many more jobs may be spent on finding them: where that many do not do, the fault is not in
-        single rows, and BigQuery's exception is raised.
+        Where MAX_PROBES jobs do not find them all, the rest counts as refused if any row was taken; if none was, the
+        fault is not in the rows, and BigQuery's exception is raised.
         """
+        # A job is named after its own messages: a batch that comes again may be halved otherwise.
+        identity = batch_id(message for _, message in pairs) + attempt
         try:
             load(self._warehouse, table, [row.line for row, _ in pairs], identity)
+            probes.taken = True
             return []
         except BadRequest as error:
-            probes[0] -= 1
-            if probes[0] < 0:
+            probes.left -= 1
+            if probes.left < 0 and not probes.taken:
                 raise
-            if len(pairs) == 1:
-                return [(*pairs[0], " ".join(error.message.split()))]
+            if len(pairs) == 1 or probes.left < 0:
+                why = " ".join(error.message.split())
+                return [(*pair, why) for pair in pairs]
             middle = len(pairs) // 2
-            halves = (pairs[:middle], "l"), (pairs[middle:], "r")
-            return [pair for half, name in halves for pair in self._load_table(table, half, identity + name, probes)]
+            halves = pairs[:middle], pairs[middle:]
+            return [pair for half in halves for pair in self._load_table(table, half, attempt, probes)]
 
     def _reject(self, rows: Rows, row: Row, message: Message, why: str) -> None:
         rejection = Rejected("load", f"BigQuery refuses the row: {why}")
-        error = self._steps.error(
-            message, row.submission_timestamp, rejection, self._clock(), row.data, row.redacted
+        error = rows.steps.error(
+            message, row.submission_timestamp, rejection, self._clock(), row.data, row.redaction
         )
         rows.add(error, message)
-        group = rows.groups[self._known(row), row.submission_timestamp[:10]]
+        group = rows.group(row)
         group.landed -= 1
         group.failures[rejection.step] += 1
 
@@ -253,7 +270,7 @@ class Lander:
 
     def count(self, rows: Rows, row: Row, message: Message, replayed: bool = False) -> None:
         """Takes the message into what monitoring will say; a replayed one has been received before."""
-        group = rows.groups[self._known(row), row.submission_timestamp[:10]]
+        group = rows.group(row)
         group.received += not replayed
         group.size += len(message.data)
         group.oldest = min(group.oldest, row.submission_timestamp)
@@ -262,10 +279,6 @@ class Lander:
             group.landed += 1
         else:
             group.failures[row.error_type] += 1
-
-    def _known(self, row: Row) -> TypeName | None:
-        # Monitoring must not grow with every name that somebody makes up.
-        return row.name if row.name in self._steps.types else None
 
     def _table(self, table_id: str) -> Table:
         """The definition of a table that is not a document type's; makes the table where it is missing."""

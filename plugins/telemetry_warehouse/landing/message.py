@@ -13,22 +13,38 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass(slots=True)
 class Message:
-    """One Pub/Sub message; `published` is aware and UTC. `redacted`: we have kept it without its sensitive fields."""
+    """One Pub/Sub message; `published` is aware and UTC.
+
+    Of one that we have kept: `redaction` is the fingerprint of the Redaction that it went through, `landed` whether it
+    landed then.
+    """
 
     data: bytes
     attributes: dict[str, str]
     message_id: str
     published: datetime
     ack_id: str = ""
-    redacted: bool = False
+    redaction: str | None = None
+    landed: bool = False
 
 
-_ADDRESSES = frozenset({"remote_addr", "x_forwarded_for"})
+# What a table may hold of a message's attributes is this list: addresses come under too many names to leave them out.
+_ATTRIBUTES = (
+    "date",
+    "geo_city",
+    "geo_country",
+    "geo_subdivision1",
+    "submission_timestamp",
+    "uri",
+    "user_agent",
+    "x_debug_id",
+    "x_source_tags",
+)
 
 
-def without_addresses(attributes: Mapping[str, str]) -> dict[str, str]:
+def known_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
     """What of a message's attributes may be written anywhere, in key order."""
-    return {k: v for k, v in sorted(attributes.items()) if k.lower().replace("-", "_") not in _ADDRESSES}
+    return {name: attributes[name] for name in _ATTRIBUTES if name in attributes}
 
 
 class Rejected(Exception):

@@ -30,7 +30,7 @@ class Replayed:
 
     @property
     def days(self) -> list[date]:
-        return sorted({date.fromisoformat(day) for _, day in self.landed})
+        return sorted({date.fromisoformat(day) for (_, day), landed in self.landed.items() if landed})
 
 
 def replay_errors(
@@ -53,9 +53,7 @@ def _error_messages(warehouse, name, day, step) -> Iterator[Message]:
     conditions = ["submission_timestamp >= TIMESTAMP '1960-01-01'"]
     parameters: dict = {}
     if name is not None:
-        conditions.append(
-            "document_namespace = @namespace AND document_type = @type AND document_version = @version"
-        )
+        conditions.append("document_namespace = @namespace AND document_type = @type AND document_version = @version")
         parameters |= {"namespace": name.namespace, "type": name.type, "version": name.version}
     if day is not None:
         conditions.append("DATE(submission_timestamp) = @day")
@@ -64,18 +62,20 @@ def _error_messages(warehouse, name, day, step) -> Iterator[Message]:
         conditions.append("error_type = @step")
         parameters["step"] = step
     for table_id in errors.table_ids(warehouse):
-        for row in warehouse.query(
-            f"SELECT submission_timestamp, attributes, payload, redacted FROM {table_id}"
-            f" WHERE {' AND '.join(conditions)}",
-            parameters,
-            page_size=_PAGE,
+        for number, row in enumerate(
+            warehouse.query(
+                f"SELECT submission_timestamp, attributes, payload, redaction FROM {table_id}"
+                f" WHERE {' AND '.join(conditions)}",
+                parameters,
+                page_size=_PAGE,
+            )
         ):
             yield Message(
                 data=row["payload"],
                 attributes={entry["key"]: entry["value"] for entry in row["attributes"]},
-                message_id="replayed",
+                message_id=f"{table_id} {number}",
                 published=row["submission_timestamp"],
-                redacted=bool(row["redacted"]),
+                redaction=row["redaction"],
             )
 
 
@@ -95,19 +95,21 @@ def _replay(warehouse: Warehouse, messages: Iterable[Message], say) -> Replayed:
     lander = Lander(warehouse)
     replayed = Replayed()
     attempt = f"-{uuid.uuid4().hex[:12]}"
-    batch, rows = Batch(now()), Rows()
+    batch, rows = Batch(now()), Rows(lander.steps)
 
     def load() -> None:
         nonlocal batch, rows
         if batch.messages:
-            lander.load(batch, rows, attempt)
+            for row in lander.load(batch, rows, attempt):
+                replayed.landed[row.table, row.submission_timestamp[:10]] -= 1
+                replayed.failed["load"] += 1
             if say:
                 say(f"read {replayed.read:,}, landed {replayed.landed.total():,}")
-        batch, rows = Batch(now()), Rows()
+        batch, rows = Batch(now()), Rows(lander.steps)
 
     for message in messages:
         replayed.read += 1
-        row = lander.row(message, now())
+        row = lander.row(message, now(), lander.steps)
         if row.document_type is None:
             replayed.failed[row.error_type] += 1
             continue

@@ -23,11 +23,16 @@ def find_type(name: TypeName, types: Mapping[TypeName, DocumentType]) -> Documen
 def problem(document: dict, validator, sensitive: bool) -> Rejected | None:
     """The first thing that is wrong and where in the document it is; None for a document as its schema says.
 
-    `sensitive`: the document may hold what nobody is to read, so no value of it is quoted.
+    `sensitive`: the document may hold what nobody is to read, so neither values nor keys of it are quoted.
     """
     if validator.is_valid(document):
         return None
-    error = next(validator.iter_errors(document))
+    try:
+        error = next(validator.iter_errors(document))
+    except ValueError as error:
+        # It looks for the fault less deep than it validates.
+        return Rejected("schema", f"not as its schema says: {error}"[:_MAX_MESSAGE], error)
+    if sensitive:
+        return Rejected("schema", f"not as {'/'.join(map(str, error.schema_path))} says"[:_MAX_MESSAGE], error)
     where = ".".join(map(str, error.instance_path)) or "the document"
-    what = f"is not as {'/'.join(map(str, error.schema_path))} says" if sensitive else error.message
-    return Rejected("schema", f"{where}: {what}"[:_MAX_MESSAGE], error)
+    return Rejected("schema", f"{where}: {error.message}"[:_MAX_MESSAGE], error)
