@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from google.api_core import exceptions
 from google.pubsub_v1 import PublisherClient, types
@@ -32,6 +33,9 @@ class Clients:
         settings = Settings.load({"WAREHOUSE_HOME": str(home)})
         self._publisher = PublisherClient(transport=settings.publisher_client().transport)
         self._subscriber = settings.subscriber_client()
+        # After a restart gRPC still waits to connect again, for all channels of the process to that address.
+        for client in (self._publisher, self._subscriber):
+            grpc.channel_ready_future(client.transport.grpc_channel).result(timeout=30)
 
     def publish(self, texts):
         messages = [types.PubsubMessage(data=text.encode()) for text in texts]
