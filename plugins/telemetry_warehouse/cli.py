@@ -159,7 +159,8 @@ def _replay(settings, options):
     if not replayed.read:
         raise WarehouseError("there is nothing to replay: no message is kept that fits")
     if days := replayed.days:
-        _say(f"these days are stale now; the next night rebuilds them, or: ./warehouse backfill {days[0]} {days[-1]}")
+        _say("these days are stale now; the next night rebuilds those of the last 28 days, and this all of them:")
+        _say(f"  ./warehouse backfill {days[0]} {days[-1]}")
 
 
 def _schemas(settings, options):
