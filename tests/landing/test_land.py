@@ -468,29 +468,6 @@ def test_a_batch_whose_rows_are_long_is_loaded_in_parts(warehouse, monkeypatch):
     assert [row["n"] for row in live(warehouse, document_type, "n")] == list(range(20))
 
 
-def test_two_landers_side_by_side_share_the_messages(warehouse):
-    document_type = make_type(warehouse)
-    publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(6000)] + [b"{"] * 20))
-    line = [sys.executable, "-c", BESIDE, warehouse.settings.topic]
-    environment = environment_of(warehouse.settings)
-    landers = [subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    landed = [int(lander.communicate()[0]) for lander in landers]
-    assert [lander.returncode for lander in landers] == [0, 0] and sum(landed) == 6000
-    assert sorted(row["n"] for row in live(warehouse, document_type, "n")) == list(range(6000))
-    assert len(errors(warehouse, document_type)) == 20
-
-
-BESIDE = """
-import dataclasses, sys
-from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.landing import land, pull
-from telemetry_warehouse.settings import Settings
-pull.MAX_MESSAGES = 1500
-settings = dataclasses.replace(Settings.load(), topic=sys.argv[1], subscription=f"{sys.argv[1]}-landing")
-print(land(Warehouse(settings), until_empty=True).landed)
-"""
-
-
 def test_where_looking_for_bad_rows_takes_too_long_the_rest_of_them_waits_in_errors(warehouse, monkeypatch):
     document_type = make_type(warehouse)
     publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(40)]))
