@@ -114,6 +114,7 @@ def test_values_that_a_parser_loses_are_found(pairs):
     assert (check(text.encode(), orjson.loads(text))[1] is not None) == lost(pairs)
 
 
+@example("-.0", "0" * 14)
 @given(st.text("01279.eE+- ,:[]x", max_size=60), st.text("0123456789.-eE", max_size=40))
 def test_no_text_whatever_is_too_much_for_it(around, number):
     """Within a string everything is text, and the look at it ends."""

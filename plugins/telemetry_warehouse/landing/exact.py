@@ -84,13 +84,12 @@ def _candidates(text: bytes, alike: bytes, pattern: bytes) -> Iterator[bytes]:
     while position > 0:
         while alike.startswith(b"0", position - 1):
             position -= 1
+        end = _RUN.match(alike, position).end()
         if text.startswith(b"-", position - 1):
             position -= 1
         number = _NUMBER.match(text, position)
-        if number is None:
-            # It begins with a point, as a row of them in a string does, and is no number.
-            end = position + len(_RUN.match(alike, position)[0])
-        else:
+        # What begins with a point, as a row of them in a string does, is no number.
+        if number is not None:
             end = number.end()
             if text.startswith(_BEFORE_A_NUMBER, position - 1):
                 yield number[0]
