@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from telemetry_warehouse import lineage, stages, tables
+from telemetry_warehouse import lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.lineage import Step
@@ -72,11 +72,5 @@ def run(
 
 def _last_published(warehouse: Warehouse, step: Step, after: date, until: date) -> date:
     """The last day of after+1..until that was ever published, empty or not, else `after`."""
-    runs = tables.from_file("monitoring", "pipeline_runs")
-    warehouse.ensure(runs)
-    [row] = warehouse.rows(
-        f"SELECT MAX(LEAST(end_date, @until)) AS last FROM {runs.id} WHERE table_name = @table"
-        " AND status = 'published' AND end_date > @after AND start_date <= @until",
-        {"table": step.table, "after": after, "until": until},
-    )
-    return row["last"] or after
+    runs = stages.published(warehouse, [step.table], after + timedelta(days=1), until)
+    return max((min(run["end_date"], until) for run in runs), default=after)

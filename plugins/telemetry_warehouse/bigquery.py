@@ -17,7 +17,7 @@ from telemetry_warehouse.settings import ROOT, Settings
 from telemetry_warehouse.tables import Table
 
 # How many others may change one table at the same time as we do.
-_RIVALS = 10
+_MOST_RIVALS = 10
 _DAY_IN_MS = 24 * 60 * 60 * 1000
 
 
@@ -111,15 +111,15 @@ class Warehouse:
         Raises Refused where a column exists with another type.
         """
         key = (table.id, table.columns, table.retention_days)
-        for others in reversed(range(_RIVALS)):
-            if key in self._ensured:
-                return
+        rivals = 0
+        while key not in self._ensured:
             try:
                 self._ensure(table)
                 self._ensured.add(key)
             except PreconditionFailed:
                 # Somebody else changed the table between our look at it and our change: look again.
-                if not others:
+                rivals += 1
+                if rivals > _MOST_RIVALS:
                     raise
 
     def _ensure(self, table: Table) -> None:
@@ -134,8 +134,6 @@ class Warehouse:
         if partitioning and existing.time_partitioning is None:
             raise Refused(f"{table.id} is there without partitions; move it away, and it is made anew")
         if partitioning and existing.time_partitioning.expiration_ms != partitioning.expiration_ms:
-            # Said outright: a retention that is left out would stay.
-            partitioning.expiration_ms = partitioning.expiration_ms
             existing.time_partitioning = partitioning
             changes.append("time_partitioning")
         if changes:
@@ -146,9 +144,10 @@ class Warehouse:
 
         Raises Refused as `ensure` would.
         """
-        if not self.exists(table.id):
+        try:
+            existing = self.client.get_table(table.id).schema
+        except NotFound:
             return None
-        existing = self.client.get_table(table.id).schema
         before = set(_paths(existing))
         return [path for path in _paths(_merged(table, existing, table.columns)) if path not in before]
 
@@ -158,10 +157,10 @@ class Warehouse:
         if table.clustering:
             definition.clustering_fields = list(table.clustering)
         if table.partition_field:
-            expiration = table.retention_days and table.retention_days * _DAY_IN_MS
-            definition.time_partitioning = bigquery.TimePartitioning(
-                field=table.partition_field, expiration_ms=expiration
-            )
+            partitioning = bigquery.TimePartitioning(field=table.partition_field)
+            # None is said outright, which the constructor does not: a retention that is left out would stay.
+            partitioning.expiration_ms = table.retention_days and table.retention_days * _DAY_IN_MS
+            definition.time_partitioning = partitioning
             definition.require_partition_filter = table.require_partition_filter
         return definition
 

@@ -17,6 +17,8 @@ from telemetry_warehouse.errors import WarehouseError
 MAX_RECORD_DEPTH = 15
 # A property's schema says with it that its values are dropped or hashed (privacy.py).
 MARK = "x-pii"
+# References can lead in a circle.
+_LONGEST_WAY = 20
 MAX_NAME_LENGTH = 300
 _RESERVED_NAME = re.compile(r"_table_|_file_|_partition|_row_timestamp|__root__|_colidentifier")
 _SCALARS = {"integer": "INT64", "number": "FLOAT64", "boolean": "BOOL", "string": "STRING"}
@@ -69,6 +71,15 @@ def resolver(root: dict, source: str) -> Callable[[str], object]:
     """What a $ref of this schema names; raises SchemaError for one that leaves the file."""
     reader = _Reader(root, source)
     return lambda reference: reader.resolve(reference, ())
+
+
+def follow(schema: object, resolve: Callable[[str], object]) -> dict:
+    """The schema at the end of its references, or the first on the way that is marked; {} for one that is a boolean."""
+    followed = 0
+    while isinstance(schema, dict) and "$ref" in schema and MARK not in schema and followed < _LONGEST_WAY:
+        schema = resolve(schema["$ref"])
+        followed += 1
+    return schema if isinstance(schema, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -151,11 +162,7 @@ class _Reader:
         return tuple(members.values())
 
     def is_dropped(self, schema, path) -> bool:
-        references: set[str] = set()
-        while isinstance(schema, dict) and MARK not in schema and schema.get("$ref", "") not in references | {""}:
-            references.add(schema["$ref"])
-            schema = self.resolve(schema["$ref"], path)
-        return isinstance(schema, dict) and schema.get(MARK) == "drop"
+        return follow(schema, lambda reference: self.resolve(reference, path)).get(MARK) == "drop"
 
     def array_type(self, schema, path, depth, references) -> _Type:
         if "prefixItems" in schema or not isinstance(schema.get("items"), dict):

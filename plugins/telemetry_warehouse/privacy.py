@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 
 from telemetry_warehouse.errors import SettingsError
-from telemetry_warehouse.fields import MARK, SchemaError, resolver
+from telemetry_warehouse.fields import MARK, SchemaError, follow, resolver
 
 _ACTIONS = ("drop", "hash")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -38,7 +38,7 @@ _NOT_FOLLOWED = (
     "$recursiveRef",
 )
 _BESIDE_A_REFERENCE = {"$ref", MARK, "title", "description", "$comment", "examples", "default"}
-# References and branches can lead in a circle.
+# Branches can lead in a circle.
 _DEEPEST = 20
 
 
@@ -46,20 +46,20 @@ class Redaction:
     """What a schema marks, as a function that changes a parsed document in place."""
 
     def __init__(self, root: dict, source: str, key: str | None):
-        self._tree = _Tree(root, source)
+        self.tree = _Tree(root, source)
         self._key = (key or "").encode()
         self._check(root, source, key)
 
     @property
     def fingerprint(self) -> str:
         """Changes with the fields that are hashed, and with the key: a kept document is not to be hashed twice."""
-        pointers = "\n".join(sorted(path for path, schema in _at_paths(self._tree.root) if schema.get(MARK) == "hash"))
+        pointers = "\n".join(sorted(path for path, schema in _at_paths(self.tree.root) if schema.get(MARK) == "hash"))
         return hmac.new(self._key, pointers.encode(), hashlib.sha256).hexdigest()[:16]
 
     def __call__(self, document: dict, suspicious: bool = False, hashed: bool = False) -> None:
         """`suspicious`: the document is not as its schema says, so what stands in place of an object or list with
         marked fields is taken out whole. `hashed`: it has been through this before; only what is to be dropped is."""
-        _Pass(self, suspicious, hashed).within(self._tree.root, document)
+        _Pass(self, suspicious, hashed).within(self.tree.root, document)
 
     def hashed(self, value: object) -> str:
         """The keyed hash of a value; of UUIDs that differ in case only, the same one."""
@@ -69,12 +69,8 @@ class Redaction:
         # As UUIDs made from names have it; Python 3.13 does not know version 8, for the writer's own bits.
         return str(uuid.UUID(bytes=digest[:16], version=5)) if is_uuid else digest.hex()
 
-    @property
-    def tree(self) -> "_Tree":
-        return self._tree
-
     def _check(self, root: dict, source: str, key: str | None) -> None:
-        reached = {id(schema) for schema in self._tree.reached(root)}
+        reached = {id(schema) for schema in self.tree.reached(root)}
         for schema in _schemas(root):
             for keyword in _NOT_FOLLOWED:
                 if keyword in schema:
@@ -179,11 +175,7 @@ class _Tree:
         self._known: dict[int, bool] = {}
 
     def target(self, schema: object) -> dict:
-        followed = 0
-        while isinstance(schema, dict) and "$ref" in schema and MARK not in schema and followed < _DEEPEST:
-            schema = self._resolve(schema["$ref"])
-            followed += 1
-        return schema if isinstance(schema, dict) else {}
+        return follow(schema, self._resolve)
 
     def mark(self, schema: object, depth: int = 0) -> str | None:
         """What is to be done to a value of this schema, or of one of its branches; to drop goes before to hash."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.portions import portions
 from telemetry_warehouse.settings import Settings
 
 # Pub/Sub's limits are 1,000 messages and 10 MB a request; attributes and framing count too.
@@ -35,7 +36,7 @@ def publish(settings: Settings, messages: Iterable[Message], say: Callable[[str]
     topic = f"projects/{settings.project_id}/topics/{settings.topic}"
     request_type, message_type = types.PublishRequest.pb(), types.PubsubMessage.pb()
     sent = said = 0
-    for batch in _batches(messages):
+    for batch in portions(messages, _size, _MAX_BYTES, _MAX_MESSAGES):
         request = request_type(topic=topic, messages=[message_type(data=d, attributes=a) for d, a in batch])
         try:
             # The plain call: the client's own publish() makes a future and takes a lock for every message.
@@ -95,19 +96,10 @@ def _message(line: bytes) -> Message:
     return raw, attributes
 
 
-def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
-    batch: list[Message] = []
-    size = 0
-    for data, attributes in messages:
-        message_size = (
-            len(data)
-            + _FRAMING_BYTES
-            + sum(len(key.encode()) + len(value.encode()) + _FRAMING_BYTES for key, value in attributes.items())
-        )
-        if batch and (len(batch) == _MAX_MESSAGES or size + message_size > _MAX_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append((data, attributes))
-        size += message_size
-    if batch:
-        yield batch
+def _size(message: Message) -> int:
+    data, attributes = message
+    return (
+        len(data)
+        + _FRAMING_BYTES
+        + sum(len(key.encode()) + len(value.encode()) + _FRAMING_BYTES for key, value in attributes.items())
+    )

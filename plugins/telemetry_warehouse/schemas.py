@@ -119,7 +119,8 @@ def compile_schema(schema: dict):
 def fingerprint(directories: Iterable[Path]) -> tuple:
     """What changes when any schema, or what stands beside it, does."""
     paths = [path for directory in directories for path in sorted(Path(directory).glob("*/*/*.*"))]
-    return tuple((str(path), status.st_mtime_ns, status.st_size) for path in paths if (status := path.stat()))
+    states = [path.stat() for path in paths]
+    return tuple((path, state.st_mtime_ns, state.st_size) for path, state in zip(paths, states, strict=True))
 
 
 def clean(name: str) -> str:

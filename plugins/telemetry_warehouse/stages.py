@@ -265,7 +265,7 @@ def _refuse_missing_inputs(warehouse, step: Step, start: date, end: date, built_
     wanted = [table for table in step.inputs.values() if table in known and table not in built_before]
     if not wanted:
         return
-    runs = _published(warehouse, wanted, start, end)
+    runs = published(warehouse, wanted, start, end)
     for table in wanted:
         built = {day for run in runs if run["table_name"] == table for day in _each(run["start_date"], run["end_date"])}
         missing = [day for day in _each(start, end) if day not in built]
@@ -276,7 +276,7 @@ def _refuse_missing_inputs(warehouse, step: Step, start: date, end: date, built_
             )
 
 
-def _published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:
+def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:
     """table_name, start_date and end_date of the published stages of these tables that touch first..last."""
     warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
     names = ", ".join(f"'{table}'" for table in wanted)
@@ -290,7 +290,7 @@ def _published(warehouse: Warehouse, wanted: Collection[str], first: date, last:
 def _refuse_gap(warehouse: Warehouse, step: Step, start: date) -> None:
     """A table that continues from its own yesterday needs it, unless nothing near it was ever built."""
     yesterday, oldest = start - timedelta(days=1), start - timedelta(days=step.carries_days + 1)
-    runs = _published(warehouse, (step.table, *step.inputs.values()), oldest, yesterday)
+    runs = published(warehouse, (step.table, *step.inputs.values()), oldest, yesterday)
     own = [r["end_date"] for r in runs if r["table_name"] == step.table]
     if not runs or (own and max(own) >= yesterday):
         return

@@ -16,6 +16,7 @@ import orjson
 from telemetry_warehouse import tables
 from telemetry_warehouse.landing.document import Row
 from telemetry_warehouse.landing.message import Message, known_attributes
+from telemetry_warehouse.portions import portions
 from telemetry_warehouse.settings import Settings
 from telemetry_warehouse.tables import Table
 
@@ -45,7 +46,7 @@ def rows(pairs: Iterable[tuple[Row, Message]], cycle_id: str, now: datetime) -> 
             option=orjson.OPT_APPEND_NEWLINE,
         )
         for day, all_lines in sorted(by_day.items())
-        for lines in _portions(all_lines)
+        for lines in portions(all_lines, len, _MAX_BYTES)
     ]
 
 
@@ -77,15 +78,3 @@ def _line(row: Row, message: Message) -> bytes:
     except UnicodeDecodeError:
         kept["base64"] = base64.b64encode(row.data).decode()
     return orjson.dumps(kept) + b"\n"
-
-
-def _portions(lines: list[bytes]) -> Iterator[list[bytes]]:
-    portion: list[bytes] = []
-    size = 0
-    for line in lines:
-        if portion and size + len(line) > _MAX_BYTES:
-            yield portion
-            portion, size = [], 0
-        portion.append(line)
-        size += len(line)
-    yield portion

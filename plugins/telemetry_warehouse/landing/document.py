@@ -65,9 +65,7 @@ class Steps:
             name: found for name, t in types.items() if (found := redaction(t.schema, str(t.path), pii_key))
         }
         self._fingerprints = {name: found.fingerprint for name, found in self._redactions.items()}
-        self._validators_of_redacted = {
-            name: _validator_of_redacted(types[name]) for name in self._redactions
-        }
+        self._validators_of_redacted = {name: _validator_of_redacted(types[name]) for name in self._redactions}
         self._refused: dict[TypeName, str] = {}
 
     def refuse(self, name: TypeName, why: str) -> None:
@@ -91,8 +89,7 @@ class Steps:
         except Exception as error:
             # One message that we are not ready for must not keep all others from landing.
             rejection = Rejected("internal", f"landing failed with {type(error).__name__}", error)
-        if self._may_hold_secrets(message, kept):
-            rejection = self._withhold(rejection, message, kept)
+        rejection = self._withhold(rejection, message, kept)
         return self.error(message, received, rejection, now, kept.data, kept.redaction)
 
     def _row(self, message: Message, received: str, bad_timestamp, now: datetime, kept: _Kept) -> Row:
@@ -136,19 +133,16 @@ class Steps:
             redact(document, hashed=message.redaction is not None)
             kept.data, kept.redaction = _written(document), self._fingerprints[name]
 
-    def _may_hold_secrets(self, message: Message, kept: _Kept) -> bool:
-        """Whether it is a document of a type with sensitive fields; what cannot be parsed is kept whole."""
-        try:
-            name, _ = read_uri(message.attributes.get("uri"))
-        except Rejected:
-            return False
-        return name in self._redactions and kept.document is not None
-
     def _withhold(self, rejection: Rejected, message: Message, kept: _Kept) -> Rejected:
-        """Takes out of `kept` what its schema marks, and out of the rejection what quotes it."""
-        name, _ = read_uri(message.attributes["uri"])
+        """Takes out of `kept` what its schema marks, and out of the rejection what quotes it.
+
+        What cannot be parsed, or has no schema, is kept whole.
+        """
+        name, _ = _named(message)
+        redact = self._redactions.get(name)
+        if redact is None or kept.document is None:
+            return rejection
         try:
-            redact = self._redactions[name]
             redact(kept.document, suspicious=True, hashed=kept.redaction is not None)
             kept.data = _written(kept.document)
         except RecursionError:
@@ -193,10 +187,7 @@ class Steps:
         self, message: Message, received: str, rejection: Rejected, now: datetime, data: bytes, redaction: str | None
     ) -> Row:
         """The message's error row, with `data` as its payload."""
-        try:
-            name, document_id = read_uri(message.attributes.get("uri"))
-        except Rejected:
-            name = document_id = None
+        name, document_id = _named(message)
         namespace = clean(name.namespace) if name else UNKNOWN_NAMESPACE
         if namespace not in self._namespaces:
             namespace = UNKNOWN_NAMESPACE
@@ -216,6 +207,14 @@ class Steps:
         }
         line = _ndjson(row)
         return Row(f"{namespace}_errors.pings", None, name, received, line, data, redaction, rejection.step)
+
+
+def _named(message: Message) -> tuple[TypeName, str] | tuple[None, None]:
+    """What the message's URI says that it is, if it says anything."""
+    try:
+        return read_uri(message.attributes.get("uri"))
+    except Rejected:
+        return None, None
 
 
 def _validator_of_redacted(document_type: DocumentType):

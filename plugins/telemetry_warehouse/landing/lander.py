@@ -72,20 +72,45 @@ class _Group:
 
 @dataclass
 class Rows:
-    """A batch as rows: by table, each with its message, and what monitoring says of them by type and day."""
+    """A batch as rows: by table, each with its message, and what monitoring says of them by type and day.
+
+    `replay` names a replay: its messages were received before, and are in the archive, or in errors, already.
+    """
 
     steps: Steps
+    replay: str = ""
     by_table: dict[str, list[tuple[Row, Message]]] = field(default_factory=lambda: defaultdict(list))
     groups: dict[tuple[TypeName | None, str], _Group] = field(default_factory=lambda: defaultdict(_Group))
     size: int = 0
 
-    def group(self, row: Row) -> _Group:
-        # Monitoring must not grow with every name that somebody makes up.
-        return self.groups[row.name if row.name in self.steps.types else None, row.submission_timestamp[:10]]
-
     def add(self, row: Row, message: Message) -> None:
+        self._place(row, message)
+        group = self._group(row)
+        group.received += not self.replay
+        group.size += len(message.data)
+        group.oldest = min(group.oldest, row.submission_timestamp)
+        group.published = min(group.published, message.published)
+        if row.error_type is None:
+            group.landed += 1
+        else:
+            group.failures[row.error_type] += 1
+
+    def reject(self, row: Row, message: Message, why: str, moment: datetime) -> None:
+        """Makes a row of live, which BigQuery refuses, an error row."""
+        rejection = Rejected("load", f"BigQuery refuses the row: {why}")
+        received = row.submission_timestamp
+        self._place(self.steps.error(message, received, rejection, moment, row.data, row.redaction), message)
+        group = self._group(row)
+        group.landed -= 1
+        group.failures[rejection.step] += 1
+
+    def _place(self, row: Row, message: Message) -> None:
         self.by_table[row.table].append((row, message))
         self.size += len(row.line)
+
+    def _group(self, row: Row) -> _Group:
+        # Monitoring must not grow with every name that somebody makes up.
+        return self.groups[row.name if row.name in self.steps.types else None, row.submission_timestamp[:10]]
 
 
 @dataclass
@@ -184,7 +209,6 @@ class Lander:
                 part.messages.append(message)
                 part.size += len(message.data)
                 rows.add(row, message)
-                self.count(rows, row, message)
         part.drained = batch.drained
         yield part, rows
 
@@ -201,34 +225,33 @@ class Lander:
             self._ready.add(row.table)
         return row
 
-    def load(self, batch: Batch, rows: Rows, attempt: str = "") -> list[Row]:
+    def load(self, batch: Batch, rows: Rows) -> list[Row]:
         """Returns when every row of the batch is committed, and what monitoring says of it.
 
-        A row that BigQuery refuses becomes an error row; returns those. `attempt` names a replay: its messages are
-        loaded though they were before, and are in the archive, or in errors, already.
+        A row that BigQuery refuses becomes an error row; returns those.
         """
         if not batch.messages and not batch.drained:
             return []
-        identity = batch_id(batch.messages) + attempt if batch.messages else uuid.uuid4().hex
+        identity = batch_id(batch.messages) + rows.replay if batch.messages else uuid.uuid4().hex
         with ThreadPoolExecutor(_LOADS_AT_ONCE, "load") as pool:
-            jobs = [
-                pool.submit(self._load_table, pairs[0][0].document_type.live, pairs, attempt, _Probes())
+            archiving = pool.submit(self._archive, rows, identity)
+            loading = [
+                pool.submit(self._load_table, pairs[0][0].document_type.live, pairs, rows.replay, _Probes())
                 for table, pairs in rows.by_table.items()
                 if not table.endswith(_ERRORS)
             ]
-            if not attempt:
-                jobs.append(pool.submit(self._archive, batch, rows, identity))
-            refused = [pair for job in jobs for pair in job.result()]
+            refused = [pair for job in loading for pair in job.result()]
+            archiving.result()
         for row, message, why in refused:
-            self._reject(rows, row, message, why)
-        errors = {table: pairs for table, pairs in rows.by_table.items() if table.endswith(_ERRORS) and not attempt}
-        for table, pairs in errors.items():
-            load(self._warehouse, self._table(table), [row.line for row, _ in pairs], batch_id(m for _, m in pairs))
+            rows.reject(row, message, why, self._clock())
+        for table, pairs in rows.by_table.items():
+            if table.endswith(_ERRORS):
+                load(self._warehouse, self._table(table), [row.line for row, _ in pairs], batch_id(m for _, m in pairs))
         load(self._warehouse, self._table("monitoring.landing"), self._monitoring(batch, rows, identity), identity)
         return [row for row, _, _ in refused]
 
     def _load_table(
-        self, table: Table, pairs: list[tuple[Row, Message]], attempt: str, probes: "_Probes"
+        self, table: Table, pairs: list[tuple[Row, Message]], replay: str, probes: "_Probes"
     ) -> list[tuple[Row, Message, str]]:
         """Loads rows; returns those that BigQuery refuses, found by halving, with what it says of them.
 
@@ -236,7 +259,7 @@ class Lander:
         fault is not in the rows, and BigQuery's exception is raised.
         """
         # A job is named after its own messages: a batch that comes again may be halved otherwise.
-        identity = batch_id(message for _, message in pairs) + attempt
+        identity = batch_id(message for _, message in pairs) + replay
         try:
             load(self._warehouse, table, [row.line for row, _ in pairs], identity)
             probes.taken = True
@@ -250,35 +273,12 @@ class Lander:
                 return [(*pair, why) for pair in pairs]
             middle = len(pairs) // 2
             halves = pairs[:middle], pairs[middle:]
-            return [pair for half in halves for pair in self._load_table(table, half, attempt, probes)]
+            return [pair for half in halves for pair in self._load_table(table, half, replay, probes)]
 
-    def _reject(self, rows: Rows, row: Row, message: Message, why: str) -> None:
-        rejection = Rejected("load", f"BigQuery refuses the row: {why}")
-        error = rows.steps.error(
-            message, row.submission_timestamp, rejection, self._clock(), row.data, row.redaction
-        )
-        rows.add(error, message)
-        group = rows.group(row)
-        group.landed -= 1
-        group.failures[rejection.step] += 1
-
-    def _archive(self, batch: Batch, rows: Rows, identity: str) -> list:
-        if self._warehouse.settings.raw_days and batch.messages:
-            kept = archive.rows([pair for pairs in rows.by_table.values() for pair in pairs], identity, self._clock())
-            load(self._warehouse, self._table(archive.TABLE), kept, identity)
-        return []
-
-    def count(self, rows: Rows, row: Row, message: Message, replayed: bool = False) -> None:
-        """Takes the message into what monitoring will say; a replayed one has been received before."""
-        group = rows.group(row)
-        group.received += not replayed
-        group.size += len(message.data)
-        group.oldest = min(group.oldest, row.submission_timestamp)
-        group.published = min(group.published, message.published)
-        if row.error_type is None:
-            group.landed += 1
-        else:
-            group.failures[row.error_type] += 1
+    def _archive(self, rows: Rows, identity: str) -> None:
+        pairs = [pair for pairs in rows.by_table.values() for pair in pairs]
+        if self._warehouse.settings.raw_days and pairs and not rows.replay:
+            load(self._warehouse, self._table(archive.TABLE), archive.rows(pairs, identity, self._clock()), identity)
 
     def _table(self, table_id: str) -> Table:
         """The definition of a table that is not a document type's; makes the table where it is missing."""

@@ -94,18 +94,18 @@ def _raw_messages(warehouse, day: date) -> Iterator[Message]:
 def _replay(warehouse: Warehouse, messages: Iterable[Message], say) -> Replayed:
     lander = Lander(warehouse)
     replayed = Replayed()
-    attempt = f"-{uuid.uuid4().hex[:12]}"
-    batch, rows = Batch(now()), Rows(lander.steps)
+    name = f"-{uuid.uuid4().hex[:12]}"
+    batch, rows = Batch(now()), Rows(lander.steps, name)
 
     def load() -> None:
         nonlocal batch, rows
         if batch.messages:
-            for row in lander.load(batch, rows, attempt):
+            for row in lander.load(batch, rows):
                 replayed.landed[row.table, row.submission_timestamp[:10]] -= 1
                 replayed.failed["load"] += 1
             if say:
                 say(f"read {replayed.read:,}, landed {replayed.landed.total():,}")
-        batch, rows = Batch(now()), Rows(lander.steps)
+        batch, rows = Batch(now()), Rows(lander.steps, name)
 
     for message in messages:
         replayed.read += 1
@@ -115,7 +115,6 @@ def _replay(warehouse: Warehouse, messages: Iterable[Message], say) -> Replayed:
             continue
         batch.messages.append(message)
         rows.add(row, message)
-        lander.count(rows, row, message, replayed=True)
         replayed.landed[row.table, row.submission_timestamp[:10]] += 1
         if len(batch.messages) >= MAX_MESSAGES or rows.size >= MAX_ROWS_BYTES:
             load()
