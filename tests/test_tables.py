@@ -1,5 +1,7 @@
 import dataclasses
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -62,3 +64,21 @@ def test_a_tables_retention_follows_its_definition(warehouse_home):
         found = warehouse.client.get_table(table.id)
         assert found.time_partitioning.expiration_ms == (days and days * 86_400_000)
         assert found.require_partition_filter and found.schema == list(columns)
+
+
+def test_columns_that_several_add_at_once_are_all_there(warehouse_home):
+    base = (tables.column("n", "INT64"),)
+    # The dataset and the table are new too.
+    table = tables.Table(f"rivals_{uuid.uuid4().hex}", "t", base)
+    wider = [dataclasses.replace(table, columns=(*base, tables.column(f"c{n}", "STRING"))) for n in range(6)]
+    start = threading.Barrier(len(wider))
+
+    def add(one):
+        rival = Warehouse(warehouse_home)
+        start.wait()
+        rival.ensure(one)
+
+    with ThreadPoolExecutor(len(wider)) as pool:
+        list(pool.map(add, wider))
+    found = {field.name for field in Warehouse(warehouse_home).client.get_table(table.id).schema}
+    assert found == {"n", "c0", "c1", "c2", "c3", "c4", "c5"}

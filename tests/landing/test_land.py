@@ -410,6 +410,52 @@ def test_a_row_that_the_warehouse_refuses_becomes_an_error_row_and_the_rest_land
     assert row["failures"] == [{"error_type": "load", "messages": 2}, {"error_type": "parse", "messages": 1}]
 
 
+def test_a_batch_that_comes_again_in_another_order_loses_none_of_what_was_halved(warehouse, leases, monkeypatch):
+    document_type = make_type(warehouse)
+    publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(40)]))
+    batch = pull_batch(Subscription(warehouse.settings), leases, datetime.now(UTC), threading.Event())
+    shape, load_once = steps_of.Steps._line, lander.load
+
+    def broken(self, content, small, row, document_type):
+        made = shape(self, content, small, row, document_type)
+        return made.replace(b'"n":33', b'"n":"x"') if content["n"] == 33 else made
+
+    def load_and_die(*arguments):
+        load_once(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps_of.Steps, "_line", broken)
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        # The first job that is not refused is the last that this lander sees.
+        dying.setattr(lander, "load", load_and_die)
+        first = Lander(warehouse)
+        [(part, rows)] = first.parts(batch)
+        first.load(part, rows)
+    batch.messages.reverse()
+    again = Lander(warehouse)
+    [(part, rows)] = again.parts(batch)
+    again.load(part, rows)
+    assert {row["n"] for row in live(warehouse, document_type, "n")} == set(range(40)) - {33}
+    assert [row["error_type"] for row in errors(warehouse, document_type)] == ["load"]
+
+
+def test_a_message_that_we_are_not_ready_for_is_an_error_row_and_stops_nothing(warehouse, monkeypatch):
+    document_type = make_type(warehouse)
+    sent = list(messages(document_type, [{"n": 1}, {"n": 2}, {"n": 3}]))
+    publish(warehouse.settings, sent)
+    shape = steps_of.Steps._line
+
+    def fail(self, content, *rest):
+        if content["n"] == 2:
+            raise RuntimeError("a fault of ours")
+        return shape(self, content, *rest)
+
+    monkeypatch.setattr(steps_of.Steps, "_line", fail)
+    assert land(warehouse, until_empty=True).landed == 2
+    [error] = errors(warehouse, document_type)
+    assert (error["error_type"], error["exception_class"], error["payload"]) == ("internal", "RuntimeError", sent[1][0])
+
+
 def test_where_every_row_is_refused_landing_stops_with_the_reason_and_keeps_the_messages(warehouse, monkeypatch):
     probes = lander._Probes
     monkeypatch.setattr(lander, "_Probes", lambda: probes(left=20))
@@ -466,6 +512,38 @@ def test_a_batch_whose_rows_are_long_is_loaded_in_parts(warehouse, monkeypatch):
     totals = land(warehouse, until_empty=True)
     assert totals.landed == 20 and totals.cycles > 5
     assert [row["n"] for row in live(warehouse, document_type, "n")] == list(range(20))
+
+
+BESIDE = """
+import dataclasses, sys
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.landing import land
+from telemetry_warehouse.settings import Settings
+settings = dataclasses.replace(Settings.load(), topic=sys.argv[1], subscription=f"{sys.argv[1]}-landing")
+warehouse = Warehouse(settings)
+print("ready", flush=True)
+sys.stdin.readline()
+print(land(warehouse, until_empty=True).landed)
+"""
+
+
+def test_landers_side_by_side_share_the_messages_and_lose_none(warehouse):
+    document_type = make_type(warehouse)
+    line = [sys.executable, "-c", BESIDE, warehouse.settings.topic]
+    environment = environment_of(warehouse.settings)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    landers = [subprocess.Popen(line, env=environment, **pipes) for _ in range(2)]
+    publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(20_000)] + [b"{"] * 20))
+    for one in landers:
+        assert one.stdout.readline() == "ready\n"
+    for one in landers:
+        one.stdin.write("\n")
+        one.stdin.flush()
+    landed = [int(one.communicate()[0]) for one in landers]
+    assert [one.returncode for one in landers] == [0, 0] and min(landed) > 0
+    # At least once: Pub/Sub may give a message to both.
+    assert {row["n"] for row in live(warehouse, document_type, "n")} == set(range(20_000))
+    assert len({row["document_id"] for row in errors(warehouse, document_type)}) == 20
 
 
 def test_where_looking_for_bad_rows_takes_too_long_the_rest_of_them_waits_in_errors(warehouse, monkeypatch):

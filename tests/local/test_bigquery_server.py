@@ -1,4 +1,4 @@
-"""The four corrections of the emulator: each test fails without the correction that it names."""
+"""The corrections of the emulator: each test fails without the one it names; that of the fifth is in test_tables."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Starts the BigQuery emulator with four corrections that dbt-bigquery and our tables need.
+"""Starts the BigQuery emulator with five corrections that dbt-bigquery and our tables need.
 
 Runs on its own in the emulator's environment (`python -P bigquery_server.py --host ... `, the arguments of
 local-bigquery), so it imports nothing of this package.
@@ -7,6 +7,7 @@ local-bigquery), so it imports nothing of this package.
 import contextvars
 import importlib.metadata
 import sys
+import threading
 
 CHECKED_VERSION = "0.3.2"
 
@@ -76,6 +77,25 @@ def load_json_strings_as_they_are() -> None:
     load._text = lambda field: field if field.type == "JSON" else read_as_text(field)
 
 
+def change_definitions_one_after_the_other() -> None:
+    """A definition is read, compared with the caller's etag and written; of two at once both would pass, and one fail
+    with an error that BigQuery does not have."""
+    from local_bigquery.catalog import datasets, tables
+
+    lock = threading.Lock()
+
+    def in_turn(change):
+        def changed(*args, **kwargs):
+            with lock:
+                return change(*args, **kwargs)
+
+        return changed
+
+    datasets.create = in_turn(datasets.create)
+    tables.create = in_turn(tables.create)
+    tables.update = in_turn(tables.update)
+
+
 def main() -> None:
     version = importlib.metadata.version("local-bigquery")
     if version != CHECKED_VERSION:
@@ -87,6 +107,7 @@ def main() -> None:
     let_merge_write_where_a_filter_is_required()
     let_a_view_name_a_table_that_requires_a_filter()
     load_json_strings_as_they_are()
+    change_definitions_one_after_the_other()
 
     from local_bigquery import cli
 
