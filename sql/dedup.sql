@@ -9,6 +9,7 @@ WITH candidates AS (
   WHERE
     DATE(submission_timestamp)
     BETWEEN DATE_SUB(DATE '${start_date}', INTERVAL ${look_back} DAY) AND DATE '${end_date}'
+    AND ${slice}
     AND NOT REGEXP_CONTAINS(IFNULL(metadata.header.x_source_tags, ''), r'(^|,)\s*automation\s*(,|$$)')
 ),
 

@@ -8,8 +8,8 @@ USING (
     FROM monitoring.publish_tokens
     WHERE taken_date >= DATE '${token_date}' AND table_name = '${table}' AND token > ${token}
   )
-) AS new
+) AS built
 ON ${same_key}
-WHEN MATCHED AND new._deleted THEN DELETE
+WHEN MATCHED AND built._deleted THEN DELETE
 WHEN MATCHED THEN UPDATE SET ${assignments}
-WHEN NOT MATCHED AND NOT new._deleted THEN INSERT (${columns}) VALUES (${new_columns})
+WHEN NOT MATCHED AND NOT built._deleted THEN INSERT (${columns}) VALUES (${new_columns})

@@ -1,11 +1,7 @@
 {# What clients_first_seen_v1 keeps of a client's first day, beside the date. #}
-{% macro first_day_columns() -%}
-    {{ return((dimensions().keys() | list) + places()) }}
-{%- endmacro %}
-
 {% macro first_day_record() -%}
     struct(
-        {%- for name in first_day_columns() %}{{ name }} as {{ name }}{{ ', ' if not loop.last }}{% endfor -%}
+        {%- for name in taken_over('clients_first_seen_v1') if name != 'sample_id' %}{{ name }} as {{ name }}{{ ', ' if not loop.last }}{% endfor -%}
     )
 {%- endmacro %}
 

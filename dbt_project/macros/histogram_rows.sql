@@ -1,14 +1,14 @@
 {#
   The common histogram shape, in two steps. First `sent`, a CTE of the model with a row per ping, probe and key:
-  ping_columns(), probe, key ('' where the probe has none) and histogram_fields(). Then histogram_rows('sent').
-  Each step names the columns it needs: an UNNEST beside a wide record is many times slower.
+  ping_columns(), probe, key ('' where the probe has none) and histogram_fields(), or for a scalar scalar_fields(). Then
+  histogram_rows('sent'). Each step names the columns it needs: an UNNEST beside a wide record is many times slower.
 #}
 {% macro ping_columns() -%}
-    submission_date, document_id, client_id, sample_id, app_name, channel, os
+    submission_date, document_id, client_id, sample_id, app_name, channel, os, app_build_id
 {%- endmacro %}
 
-{# The pings of the range, with `maps`: what else is needed of them, as SQL. #}
-{% macro pings_with(stable, maps) -%}
+{# The pings of the range; `app_build_id` and `maps`, what else is needed of them, as SQL. #}
+{% macro pings_with(stable, app_build_id, maps) -%}
     select
         date(submission_timestamp) as submission_date,
         document_id,
@@ -17,33 +17,64 @@
         normalized_app_name as app_name,
         normalized_channel as channel,
         normalized_os as os,
-        {{ maps | join(',\n        ') }}
+        {{ ([app_build_id ~ ' as app_build_id'] + maps) | join(',\n        ') }}
     from {{ stable }}
     where {{ in_range('date(submission_timestamp)') }}
 {%- endmacro %}
 
+{# Two histograms may be added up only where their layouts are equal. #}
 {% macro histogram_fields(histogram) -%}
-    {{ histogram }}.histogram_type as histogram_type,
-    {{ histogram }}.bucket_count as bucket_count,
-    {{ histogram }}.`range` as bounds,
+    concat(
+        ifnull(cast({{ histogram }}.histogram_type as string), '?'), '/',
+        ifnull(cast({{ histogram }}.bucket_count as string), '?'), '/',
+        array_to_string(
+            array(select cast(bound as string) from unnest({{ histogram }}.`range`) as bound with offset as nth order by nth), '-'
+        )
+    ) as layout,
     {{ histogram }}.`values` as counts
 {%- endmacro %}
 
-{# Two histograms may be added up only where their layouts are equal. Buckets that nothing fell into are left out. #}
+{#
+  A scalar is a histogram of one observation. Its bucket keeps the two leading digits, so that a bucket is at most a
+  tenth of its lower bound wide, whatever is measured and in whatever unit.
+#}
+{% macro scalar_fields(value) -%}
+    'scalar/2-digits' as layout,
+    [struct(cast({{ two_digits('greatest(' ~ value ~ ', -9000000000000000000)') }} as string) as key, 1 as value)] as counts
+{%- endmacro %}
+
+{% macro two_digits(value) -%}
+    {%- set unit = "cast(pow(10, greatest(length(cast(abs(" ~ value ~ ") as string)) - 2, 0)) as int64)" -%}
+    {{ value }} - mod({{ value }}, {{ unit }}) - if(mod({{ value }}, {{ unit }}) < 0, {{ unit }}, 0)
+{%- endmacro %}
+
+{# Buckets that nothing fell into are left out. #}
 {% macro histogram_rows(sent) -%}
     select
         {{ ping_columns() }},
         probe,
         key,
-        concat(
-            ifnull(cast(histogram_type as string), '?'), '/',
-            ifnull(cast(bucket_count as string), '?'), '/',
-            array_to_string(array(select cast(bound as string) from unnest(bounds) as bound with offset as nth order by nth), '-')
-        ) as layout,
+        layout,
         array(
             select as struct cast(v.key as int64) as bucket, v.value as count
             from unnest(counts) as v
             where v.value > 0
         ) as buckets
     from {{ sent }}
+{%- endmacro %}
+
+{#
+  The numeric members of a record of a table, such as `payload.processes.parent.scalars`, as an array of (name, value).
+  They are found in the table, which has the columns of its schema; an empty array while dbt only parses.
+#}
+{% macro numeric_members(relation, record) -%}
+    {%- set members = [] -%}
+    {%- for column in adapter.get_columns_in_relation(relation) if execute -%}
+        {%- for member in column.flatten() if member.name.startswith(record ~ '.') and member.dtype in ('INTEGER', 'INT64', 'FLOAT', 'FLOAT64') -%}
+            {%- set name = member.name[(record | length) + 1 :] -%}
+            {%- set value = member.name if member.dtype.startswith('INT') else whole_number(member.name) -%}
+            {%- do members.append("struct('" ~ name ~ "' as name, " ~ value ~ " as value)") -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- if members -%} [{{ members | join(', ') }}] {%- else -%} cast([] as array<struct<name string, value int64>>) {%- endif -%}
 {%- endmacro %}

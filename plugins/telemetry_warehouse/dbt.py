@@ -7,6 +7,8 @@ handed to every run; each run needs a fresh copy of it.
 import hashlib
 import json
 import os
+import warnings
+from datetime import date
 from pathlib import Path
 
 import yaml
@@ -42,14 +44,40 @@ def run(settings: Settings, model: str, variables: dict[str, str]) -> None:
 
 
 def deploy(settings: Settings) -> None:
-    """Creates the functions of `udf` and the views of `telemetry`; nothing where this very project is there already."""
-    checksum = (settings.dbt_target / "project.checksum").read_text()
+    """Creates the functions of `udf` and the views of `telemetry`."""
+    selection = ["--select", "resource_type:function", "config.materialized:view"]
+    tests = ["--exclude", "resource_type:test", "resource_type:unit_test"]
+    _invoke(settings, ["--no-write-json", "build", *selection, *tests], _manifest(settings))
+
+
+def check(settings: Settings, start: date, end: date) -> int:
+    """Runs the tests of dbt_project/tests on the published days start..end; returns how many there are.
+
+    Raises WarehouseError naming those that found rows which should not be.
+    """
+    variables = json.dumps({"start_date": start.isoformat(), "end_date": end.isoformat()})
+    arguments = ["--no-write-json", "test", "--select", "test_type:singular", "--vars", variables]
+    return len(_invoke(settings, arguments, _manifest(settings)))
+
+
+def write_docs(settings: Settings) -> Path:
+    """Writes dbt's documentation of the tables as they are now; returns its one page, which loads nothing else."""
+    target = settings.home / "dbt" / "docs"
+    with warnings.catch_warnings():
+        # About columns that BigQuery's catalogue does not have, one for each table.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        _invoke(settings, ["docs", "generate", "--static"], _manifest(settings), target)
+    return target / "static_index.html"
+
+
+def is_deployed(settings: Settings) -> bool:
+    """Whether what was deployed last, and told of with remember_deployed, is this very project."""
     stamp = settings.dbt_target / "deployed.checksum"
-    if stamp.exists() and stamp.read_text() == checksum:
-        return
-    selection = ["--select", "resource_type:function", "config.materialized:view", "--exclude", "resource_type:test"]
-    _invoke(settings, ["--no-write-json", "build", *selection], _manifest(settings))
-    stamp.write_text(checksum)
+    return stamp.exists() and stamp.read_text() == (settings.dbt_target / "project.checksum").read_text()
+
+
+def remember_deployed(settings: Settings) -> None:
+    (settings.dbt_target / "deployed.checksum").write_text((settings.dbt_target / "project.checksum").read_text())
 
 
 def _project_checksum() -> str:
@@ -68,7 +96,7 @@ def _manifest(settings: Settings):
     return manifest
 
 
-def _invoke(settings: Settings, arguments: list[str], manifest=None) -> None:
+def _invoke(settings: Settings, arguments: list[str], manifest=None, target: Path | None = None):
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     from dbt.cli.main import dbtRunner
 
@@ -78,17 +106,17 @@ def _invoke(settings: Settings, arguments: list[str], manifest=None) -> None:
         "--profiles-dir",
         str(settings.home / "dbt"),
         "--target-path",
-        str(settings.dbt_target),
+        str(target or settings.dbt_target),
         "--log-path",
         str(settings.home / "logs"),
     ]
     result = dbtRunner(manifest=manifest).invoke(["--quiet", "--no-use-colors", *arguments, *paths])
     if result.success:
-        return
+        return result.result
     if result.exception:
         raise WarehouseError(f"dbt {' '.join(arguments[1:4])}: {_one_line(result.exception)}") from result.exception
     failed = [f"{r.node.name}: {_one_line(r.message)}" for r in result.result if r.status not in ("success", "pass")]
-    raise WarehouseError(f"dbt could not build {'; '.join(failed) or ' '.join(arguments)}")
+    raise WarehouseError(f"dbt: {'; '.join(failed) or ' '.join(arguments)}")
 
 
 def _one_line(text: object) -> str:

@@ -35,6 +35,16 @@ class Step:
         return self.table.split(".")[1]
 
 
+@dataclass(frozen=True)
+class View:
+    """A view for analysts. columns: name → description, as its YAML has them; inputs: name → id of what it reads."""
+
+    id: str
+    description: str
+    columns: dict[str, str]
+    inputs: dict[str, str]
+
+
 class Lineage:
     """The steps in an order in which every table comes after what it reads."""
 
@@ -69,12 +79,31 @@ class Lineage:
 
 def load(settings: Settings) -> Lineage:
     """The lineage of the manifest in `settings.dbt_target`. Raises NotRunning where there is none yet."""
+    manifest = _manifest(settings)
+    return Lineage(_dedup_steps(settings) + _model_steps(manifest) + _python_steps(manifest))
+
+
+def views(settings: Settings) -> list[View]:
+    """The views of the same manifest."""
+    manifest = _manifest(settings)
+    return [
+        View(
+            _id(node),
+            node["description"],
+            {name: column["description"] for name, column in node["columns"].items()},
+            _inputs(manifest, node),
+        )
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model" and node["config"]["materialized"] == "view"
+    ]
+
+
+def _manifest(settings: Settings) -> dict:
     path: Path = settings.dbt_target / "manifest.json"
     try:
-        manifest = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except FileNotFoundError:
         raise NotRunning(f"there is no dbt manifest at {path}; make it with `./warehouse up`") from None
-    return Lineage(_dedup_steps(settings) + _model_steps(manifest) + _python_steps(manifest))
 
 
 def _dedup_steps(settings: Settings) -> list[Step]:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import backfill, dbt, lineage, schemas, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
 from telemetry_warehouse.schemas import TypeName
 
@@ -22,7 +23,10 @@ def prepare(warehouse: Warehouse) -> None:
     dbt.prepare(warehouse.settings)
     for step in lineage.load(warehouse.settings).steps:
         warehouse.create(stages.definition(warehouse, step))
-    dbt.deploy(warehouse.settings)
+    if not dbt.is_deployed(warehouse.settings):
+        dbt.deploy(warehouse.settings)
+        describe_views(warehouse)
+        dbt.remember_deployed(warehouse.settings)
 
 
 def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] = print) -> None:

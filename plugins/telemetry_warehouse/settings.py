@@ -19,6 +19,9 @@ LOCAL_PROJECT = "local"
 # One loaded message must fit, and Pub/Sub's own limit is 10 MB; gRPC's default of 4 MB is too small.
 UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
+# Settings that are whole numbers, and of what.
+_NUMBERS = {"max_bytes": "bytes", "dedup_slices": "queries", "raw_days": "days", "error_days": "days"}
+
 
 def _setting(variable: str, default: str | None, meaning: str):
     return field(metadata={"variable": variable, "default": default, "meaning": meaning})
@@ -40,6 +43,7 @@ class Settings:
     )
     topic: str = _setting("WAREHOUSE_TOPIC", "pings", "Pub/Sub topic that pings are published to")
     subscription: str = _setting("WAREHOUSE_SUBSCRIPTION", "pings-landing", "Pub/Sub subscription that `land` drains")
+    dedup_slices: int = _setting("WAREHOUSE_DEDUP_SLICES", "1", "queries among which a day's documents are deduplicated")
     raw_days: int = _setting("WAREHOUSE_RAW_DAYS", "7", "days that messages are kept as received; 0: not at all")
     error_days: int = _setting("WAREHOUSE_ERROR_DAYS", "30", "days that messages which could not land are kept")
     pii_key: str | None = _setting("WAREHOUSE_PII_KEY", None, "secret key of hashed fields (x-pii in a schema)")
@@ -53,9 +57,11 @@ class Settings:
         for directory in directories:
             if not directory.is_dir():
                 raise SettingsError(f"WAREHOUSE_SCHEMAS names {directory}, which is not a directory")
-        for name, unit in (("max_bytes", "bytes"), ("raw_days", "days"), ("error_days", "days")):
+        for name, unit in _NUMBERS.items():
             if not text[name].isdigit():
                 raise SettingsError(f"WAREHOUSE_{name.upper()} is {text[name]!r}; give a whole number of {unit}")
+        if int(text["dedup_slices"]) < 1:
+            raise SettingsError(f"WAREHOUSE_DEDUP_SLICES is {text['dedup_slices']}; give 1 or more")
         if text["pubsub_server"] not in ("auto", "google", "broker"):
             raise SettingsError(f"WAREHOUSE_PUBSUB_SERVER is {text['pubsub_server']!r}; give auto, google or broker")
         if text["project"] and not text["lock_url"]:
@@ -67,7 +73,7 @@ class Settings:
             | {
                 "home": Path(text["home"]).resolve(),
                 "schemas": directories,
-                **{name: int(text[name]) for name in ("max_bytes", "raw_days", "error_days")},
+                **{name: int(text[name]) for name in _NUMBERS},
             }
         )
 

@@ -16,8 +16,8 @@ from itertools import pairwise
 import yaml
 from google.cloud import bigquery
 
-from telemetry_warehouse import dbt, lineage, schemas, tables
-from telemetry_warehouse.bigquery import Warehouse, render
+from telemetry_warehouse import dbt, dedup, lineage, schemas, tables
+from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish, whole_days
@@ -140,12 +140,18 @@ def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[
     # Landing goes on meanwhile: what is built and what it is judged against are live at one and the same moment.
     [moment] = warehouse.rows("SELECT FORMAT_TIMESTAMP('%F %H:%M:%E6S+00', CURRENT_TIMESTAMP()) AS now")
     frozen = f"{live.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"
-    select = render("dedup", live=frozen, start_date=start, end_date=end, look_back=LOOK_BACK_DAYS)
+    first, *others = dedup.selects(frozen, start, end, warehouse.settings.dedup_slices)
     partition = "PARTITION BY DATE(submission_timestamp)"
     expiration = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {CANDIDATE_DAYS} DAY)"
     warehouse.query(
-        f"CREATE TABLE {candidate} {partition} OPTIONS (expiration_timestamp = {expiration}) AS\n{select}",
+        f"CREATE TABLE {candidate} {partition} OPTIONS (expiration_timestamp = {expiration}) AS\n{first}",
         labels={"table": table.name, "stage": "build"},
+    )
+    for select in others:
+        warehouse.query(f"INSERT INTO {candidate}\n{select}", labels={"table": table.name, "stage": "build"})
+    warehouse.ensure(tables.from_file("monitoring", "duplicates"))
+    warehouse.query(
+        dedup.distances(live.id, table.id, start, end), labels={"table": table.name, "stage": "duplicates"}
     )
     return {"live": frozen}
 
@@ -310,7 +316,7 @@ def _record(warehouse: Warehouse, row: dict) -> None:
 def _checksum(step: Step) -> str:
     if step.kind == "model":
         return step.node["checksum"]["checksum"][:16]
-    source = render("dedup", live="", start_date="", end_date="", look_back="") if step.kind == "dedup" else step.kind
+    source = (ROOT / "sql" / "dedup.sql").read_text() if step.kind == "dedup" else step.kind
     return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 

@@ -71,8 +71,8 @@ def _users(warehouse) -> list[tuple]:
     rows = warehouse.rows(
         "SELECT app_name, submission_date, SUM(dau) AS dau, SUM(wau) AS wau, SUM(mau) AS mau,"
         " SUM(new_profiles) AS new_profiles"
-        f" FROM derived.active_users_v1 WHERE submission_date >= '{_ALWAYS}'"
-        " GROUP BY app_name, submission_date HAVING SUM(dau) > 0 QUALIFY ROW_NUMBER() OVER (PARTITION BY app_name"
+        f" FROM derived.active_users_v1 AS users WHERE submission_date >= '{_ALWAYS}'"
+        " GROUP BY app_name, submission_date HAVING SUM(users.dau) > 0 QUALIFY ROW_NUMBER() OVER (PARTITION BY app_name"
         " ORDER BY submission_date DESC) = 1 ORDER BY app_name"
     )
     return [tuple(row.values()) for row in rows]

@@ -49,6 +49,14 @@ def run() -> Iterator[Result]:
 
 def result(warehouse: Warehouse, name: str, began: datetime, ended: datetime, note: str) -> Result:
     """Against the time in which BigQuery jobs ran, one or several at once."""
+    busy, jobs = busy_seconds(warehouse, began, ended)
+    wall = (ended - began).total_seconds()
+    bound = f"{busy:.1f} s in which one of its {jobs} BigQuery jobs ran"
+    return Result(name, f"{wall:.1f} s", bound, wall / busy, note)
+
+
+def busy_seconds(warehouse: Warehouse, began: datetime, ended: datetime) -> tuple[float, int]:
+    """The time in which any BigQuery job ran that was begun between the two moments, and how many they were."""
     jobs = [
         job
         for job in warehouse.client.list_jobs(all_users=True, max_results=2000)
@@ -60,10 +68,7 @@ def result(warehouse: Warehouse, name: str, began: datetime, ended: datetime, no
         if job.ended > start:
             busy += (job.ended - start).total_seconds()
             reached = job.ended
-    wall = (ended - began).total_seconds()
-    return Result(
-        name, f"{wall:.1f} s", f"{busy:.1f} s in which one of its {len(jobs)} BigQuery jobs ran", wall / busy, note
-    )
+    return busy, len(jobs)
 
 
 def quiet(line: str) -> None:

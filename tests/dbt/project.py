@@ -49,10 +49,14 @@ def definition(node: dict) -> Table:
 
 @cache
 def compiled(settings: Settings) -> dict[str, str]:
-    """Every gated model's SQL for START..END, with its published table there."""
+    """Every gated model's SQL for START..END, with its published table and the stable tables there."""
     warehouse = Warehouse(settings)
-    for node in models(settings).values():
-        warehouse.ensure(definition(node))
+    types = schemas.load(settings.schemas)
+    for table in (
+        *(types[schemas.TypeName(*type_name)].stable for type_name in SOURCES.values()),
+        *map(definition, models(settings).values()),
+    ):
+        warehouse.ensure(table)
     variables = json.dumps({"start_date": START, "end_date": END})
     arguments = ["compile", "--select", "config.materialized:gated", "--vars", variables]
     dbt._invoke(settings, arguments, dbt._manifest(settings))
@@ -127,34 +131,56 @@ def main_ping(day: date, document_id: str, client_id: str | None, second: int = 
         "metadata": {"geo": {"subdivision1": said.get("subdivision1"), "city": said.get("city")}},
         "application": {"version": said.get("app_version"), "build_id": said.get("app_build_id")},
         "environment": {
-            "system": {"os": {"version": said.get("os_version")}, "memory_mb": said.get("memory_mb")},
+            "system": {
+                "os": {"version": said.get("os_version"), "windows_build_number": said.get("windows_build_number")},
+                "memory_mb": said.get("memory_mb"),
+                "gfx": {"adapters": [{"vendor_id": vendor} for vendor in said.get("gfx_vendor_ids", [])]},
+            },
             "settings": {"locale": said.get("locale"), "is_default_browser": said.get("is_default_browser")},
             "profile": {"creation_date": said.get("profile_creation_date")},
             "partner": {"distribution_id": said.get("distribution_id")},
             "experiments": [{"key": key, "value": {"branch": branch}} for key, branch in experiments.items()],
+            "addons": {"active_addons": flat_map(said.get("addons", {}))},
         },
         "payload": {
             "info": {
                 "subsession_length": said.get("duration"),
                 "subsession_counter": said.get("subsession_counter"),
             },
-            "simple_measurements": {"active_ticks": said.get("older_active_ticks")},
+            "simple_measurements": {
+                "active_ticks": said.get("older_active_ticks"),
+                "first_paint": said.get("first_paint_ms"),
+            },
             "processes": {
                 "parent": {
                     "scalars": {
                         "browser_engagement_active_ticks": said.get("active_ticks"),
                         "browser_engagement_total_uri_count": said.get("uri_count"),
+                        "browser_engagement_max_concurrent_tab_count": said.get("concurrent_tabs"),
                         "devtools_toolbox_opened_count": said.get("devtools_opened"),
-                    }
-                }
+                    },
+                    "keyed_scalars": keyed_map(said.get("keyed_scalars", {})),
+                },
+                "content": {
+                    "histograms": flat_map(said.get("content_histograms", {})),
+                    "keyed_histograms": keyed_map(said.get("content_keyed_histograms", {})),
+                    "scalars": flat_map(said.get("content_scalars", {})),
+                    "keyed_scalars": keyed_map(said.get("content_keyed_scalars", {})),
+                },
             },
-            "histograms": [{"key": k, "value": h} for k, h in said.get("histograms", {}).items()],
-            "keyed_histograms": [
-                {"key": k, "value": [{"key": key, "value": h} for key, h in keyed.items()]}
-                for k, keyed in said.get("keyed_histograms", {}).items()
-            ],
+            "histograms": flat_map(said.get("histograms", {})),
+            "keyed_histograms": keyed_map(said.get("keyed_histograms", {})),
         },
+        "additional_properties": said.get("additional_properties"),
     }
+
+
+def flat_map(entries: dict) -> list[dict]:
+    return [{"key": key, "value": value} for key, value in entries.items()]
+
+
+def keyed_map(entries: dict[str, dict]) -> list[dict]:
+    return flat_map({key: flat_map(of_key) for key, of_key in entries.items()})
 
 
 def histogram(values: dict[int, int], kind: int = 0, bounds: tuple[int, int] = (1, 100)) -> dict:

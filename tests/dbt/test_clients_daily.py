@@ -49,6 +49,33 @@ def test_rules_of_columns(project):
             {"uri_count_sum": 0, "devtools_opened_sum": None},
         ),
         "means leave null out": ([{"memory_mb": 1}, {"memory_mb": 2}, {}], {"memory_mb_mean": 1.5}),
+        "maxima and minima leave null out": (
+            [{"concurrent_tabs": 3, "first_paint_ms": 7}, {"concurrent_tabs": 5, "first_paint_ms": 4}, {}],
+            {"concurrent_tabs_max": 5, "first_paint_ms_min": 4, "first_paint_ms_mean": 5.5, "unique_domains_max": None},
+        ),
+        "ever is true of one ping, and null of none": (
+            [{"is_default_browser": False}, {"is_default_browser": True}, {"is_default_browser": False}, {}],
+            {"is_default_browser": False, "is_default_browser_ever": True},
+        ),
+        "ever of nothing": ([{}], {"is_default_browser_ever": None}),
+        "numbers that are not promised to be whole are rounded down": (
+            [{"windows_build_number": 19045.0}, {"windows_build_number": 19045.9}, {"windows_build_number": 1e300}],
+            {"windows_build_number": 19045},
+        ),
+        "the first graphics adapter": ([{"gfx_vendor_ids": ["0x10de", "0x8086"]}, {}], {"gfx_vendor_id": "0x10de"}),
+        "each add-on as most pings have it, in order": (
+            [
+                {"addons": {"b@x": {"name": "B", "version": '"1.0"'}, "a@x": {"version": "2", "is_system": True}}},
+                {"addons": {"b@x": {"name": "B", "version": '"1.1"'}}},
+                {"addons": {"b@x": {"name": "B", "version": '"1.0"'}}},
+            ],
+            {
+                "active_addons": [
+                    {"id": "a@x", "name": None, "version": "2", "type": None, "is_system": True},
+                    {"id": "b@x", "name": "B", "version": "1.0", "type": None, "is_system": None},
+                ]
+            },
+        ),
         "mean of nothing": ([{}], {"memory_mb_mean": None}),
         "hours are of ticks of 5 seconds and of seconds": (
             [{"active_ticks": 720, "duration": 1800}, {"active_ticks": 360, "duration": 5400}],

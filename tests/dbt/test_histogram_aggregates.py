@@ -1,9 +1,11 @@
 """histogram_aggregates_v1 against a plain reading of its rule, on random pings."""
 
+import json
 import random
 from datetime import date, timedelta
 
 from tests.dbt.project import histogram, main_ping
+from tests.e2e.plain import two_digits
 
 DAY = date(2026, 3, 1)
 INT64_MAX = 2**63 - 1
@@ -118,3 +120,71 @@ def test_early_flights_have_buckets_below_zero(project):
     )
     project.build("histogram_aggregates_v1", DAY)
     assert found(project) == {(DAY, None, "departure_delay_minutes", "", "1/10/-60-600"): (1, 1, [(-15, 1, 10**9)])}
+
+
+def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
+    others = {"a.new_one": 1234, "another": -57, "text": 'x","fake":9,', "yes": True, "broken": 1.5, "last": 0}
+    pings = [
+        main_ping(
+            DAY,
+            "d1",
+            "c1",
+            uri_count=98765,
+            keyed_scalars={"search.counts": {"enter": "3", "flag": "true", "name": '"7"', "share": "0.5"}},
+            content_histograms={"GC_MS": histogram({5: 2})},
+            content_keyed_histograms={"K": {"x": histogram({1: 1})}},
+            content_scalars={"media.count": "41", "text": '"x"'},
+            content_keyed_scalars={"k.s": {"y": "-1234"}},
+            additional_properties=json.dumps({"payload": {"processes": {"parent": {"scalars": others}}}}),
+        ),
+        main_ping(DAY, "d2", "c1", uri_count=98000),
+        main_ping(DAY, "d3", "c2", uri_count=0),
+    ]
+    project.load("main", pings)
+    project.build("histogram_aggregates_v1", DAY)
+    whole = 10**9
+    scalars = {
+        ("browser_engagement_total_uri_count", ""): (2, 3, [(0, 1, whole), (98000, 2, whole)]),
+        ("search_counts", "enter"): (1, 1, [(3, 1, whole)]),
+        ("content/media_count", ""): (1, 1, [(41, 1, whole)]),
+        ("content/k_s", "y"): (1, 1, [(-1300, 1, whole)]),
+        ("a_new_one", ""): (1, 1, [(1200, 1, whole)]),
+        ("another", ""): (1, 1, [(-57, 1, whole)]),
+        ("last", ""): (1, 1, [(0, 1, whole)]),
+    }
+    expected = {(DAY, None, *probe, "scalar/2-digits"): row for probe, row in scalars.items()}
+    expected[DAY, None, "content/GC_MS", "", "0/10/1-100"] = (1, 1, [(5, 2, whole)])
+    expected[DAY, None, "content/K", "x", "0/10/1-100"] = (1, 1, [(1, 1, whole)])
+    assert found(project) == expected
+
+
+def test_a_scalar_keeps_its_two_leading_digits_rounded_down_whatever_its_size(project):
+    values = [0, 9, 10, 99, 100, 109, 12345, -9, -10, -99, -100, -101, -12345, 10**18 - 1, INT64_MAX, -INT64_MAX - 1]
+    project.load("main", [main_ping(DAY, f"d{n}", f"c{n}", uri_count=value) for n, value in enumerate(values)])
+    project.build("histogram_aggregates_v1", DAY)
+    [(_, _, buckets)] = found(project).values()
+    expected = {two_digits(max(value, -9 * 10**18)) for value in values}
+    assert [bucket for bucket, _, _ in buckets] == sorted(expected)
+
+
+def test_by_build_a_client_counts_once_in_each_build_that_it_ran(project):
+    project.load(
+        "main",
+        [
+            main_ping(DAY, "d1", "c1", app_build_id="1", histograms={"P": histogram({0: 3})}),
+            main_ping(DAY, "d2", "c1", app_build_id="2", histograms={"P": histogram({0: 1, 1: 1})}),
+            main_ping(DAY, "d3", "c2", app_build_id="2", histograms={"P": histogram({1: 1})}),
+            main_ping(DAY, "d4", "c3", histograms={"P": histogram({1: 1})}),
+        ],
+    )
+    project.build("histogram_aggregates_by_build_v1", DAY)
+    rows = {row["app_build_id"]: row for row in project.rows("histogram_aggregates_by_build_v1")}
+    assert {build: (row["n_clients"], row["n_pings"]) for build, row in rows.items()} == {
+        "1": (1, 1),
+        "2": (2, 2),
+        None: (1, 1),
+    }
+    assert rows["2"]["buckets"] == [
+        {"bucket": 0, "pings": 1, "clients": 10**9 // 2},
+        {"bucket": 1, "pings": 2, "clients": 10**9 * 3 // 2},
+    ]

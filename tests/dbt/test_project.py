@@ -1,5 +1,6 @@
 """The project as a whole: what dbt refuses, what a candidate is, and that nothing goes undescribed."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 from telemetry_warehouse import dbt, schemas
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.gates.expectations import parse
 from tests.dbt.project import SOURCES, definition, main_ping, manifest, models
@@ -64,8 +66,19 @@ def test_every_table_and_column_is_described(warehouse_home):
     assert [(name, c["name"]) for name, c in columns if not c["description"]] == []
 
 
+def test_every_column_of_every_view_says_what_it_means_where_analysts_look(warehouse):
+    dbt.deploy(warehouse.settings)
+    describe_views(warehouse)
+    views = [warehouse.client.get_table(f"telemetry.{name}") for name in models(warehouse.settings, "view")]
+    assert [view.table_id for view in views if not view.description] == []
+    assert [(view.table_id, field.name) for view in views for field in view.schema if not field.description] == []
+    meanings = {field.name: field.description for view in views for field in view.schema}
+    assert meanings["days_since_active"].startswith("Days since the last day in days_active_bits")
+    assert "visited_5_uri_in_7_days" in meanings
+
+
 def test_every_gated_model_has_a_gate_that_can_be_read(warehouse_home):
-    names = ("clients_daily_v1", "clients_last_seen_v1", "main_v4", "flight_v1")
+    names = (*models(warehouse_home), "main_v4", "flight_v1")
     for node in (*models(warehouse_home).values(), changes(warehouse_home)):
         table = replace(definition(node), expectations=tuple(node["config"]["meta"]["expectations"]))
         assert "critical" in {e.severity for e in parse(table, dict.fromkeys(names, ""))}, node["name"]
@@ -109,6 +122,43 @@ def test_columns_that_differ_from_the_contract_do_not_build(warehouse, tmp_path,
         run(warehouse.settings, "active_users_v1", candidate="active_users_v1__broken")
 
 
+def test_a_new_pattern_is_one_line_and_so_is_a_new_column(warehouse, tmp_path, monkeypatch):
+    copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
+    add_line(
+        copy / "models" / "clients" / "clients_last_seen_v1.yml",
+        "{name: days_opened_tabs_bits, data_type: INT64, description: T, config: {meta: {when: tabs_opened_sum > 0}}}",
+    )
+    add_line(
+        copy / "models" / "clients" / "clients_daily_v1.yml",
+        "{name: tabs_opened_max, data_type: INT64, description: Most tabs, config: {meta: {rule: max}}}",
+    )
+    dbt.prepare(warehouse.settings)
+    run(warehouse.settings, "clients_daily_v1", candidate="clients_daily_v1__line")
+    run(warehouse.settings, "clients_last_seen_v1", candidate="clients_last_seen_v1__line")
+    built = {
+        field.name
+        for name in ("clients_daily_v1__line", "clients_last_seen_v1__line")
+        for field in warehouse.client.get_table(f"derived_candidates.{name}").schema
+    }
+    assert built >= {"tabs_opened_max", "days_opened_tabs_bits"}
+    dbt._invoke(warehouse.settings, ["compile", "--select", "clients_last_seen"], dbt._manifest(warehouse.settings))
+    [view] = (tmp_path / "target" / "compiled").rglob("clients_last_seen.sql")
+    assert all(f" as {name}," in view.read_text() for name in ("days_since_opened_tabs", "opened_tabs_in_7_days"))
+
+
+def add_line(path, column: str) -> None:
+    path.write_text(path.read_text().rstrip("\n") + f"\n      - {column}\n")
+
+
+def test_a_shape_that_does_not_have_what_a_ping_type_says_is_named(warehouse, tmp_path, monkeypatch):
+    copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
+    path = copy / "models" / "staging" / "fleet_flight" / "stg_fleet_flight__activity.sql"
+    path.write_text(path.read_text().replace("'city': 'origin'", "'airport': 'origin'"))
+    dbt.prepare(warehouse.settings)
+    with pytest.raises(WarehouseError, match="stg_fleet_flight__activity says airport, which activity does not have"):
+        run(warehouse.settings, "clients_daily_v1", candidate="clients_daily_v1__broken")
+
+
 def test_a_ping_type_that_is_not_listed_is_named(warehouse, tmp_path, monkeypatch):
     copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
     path = copy / "dbt_project.yml"
@@ -120,11 +170,36 @@ def test_a_ping_type_that_is_not_listed_is_named(warehouse, tmp_path, monkeypatc
         run(warehouse.settings, "clients_daily_v1", candidate="clients_daily_v1__broken")
 
 
+def test_tables_that_disagree_are_named_and_empty_days_agree(warehouse):
+    day, app = date(2031, 3, 1), uuid.uuid4().hex
+    assert dbt.check(warehouse.settings, day, day) == len(list((dbt.PROJECT / "tests").glob("*.sql")))
+    use = {"submission_date": str(day), "app_name": app, "client_id": "c"}
+    warehouse.load_rows("derived.clients_daily_v1", [use | {"pings_aggregated_by_this_row": 2}])
+    warehouse.load_rows("derived.clients_last_seen_v1", [use | {"days_seen_bits": 1}])
+    with pytest.raises(WarehouseError) as raised:
+        dbt.check(warehouse.settings, day, day)
+    named = {name for name in (path.stem for path in (dbt.PROJECT / "tests").iterdir()) if name in str(raised.value)}
+    assert named == {
+        "pings_are_in_clients_daily_or_counted_as_left_out",
+        "active_users_of_today_are_the_clients_of_today",
+    }
+
+
+def test_the_docs_are_one_page_that_loads_nothing_from_outside(warehouse):
+    text = dbt.write_docs(warehouse.settings).read_text()
+    assert "Days since the last day in days_active_bits" in text, "the columns of views are told"
+    assert "cookbook" in text
+    loaded = r"""(?:src|href)=["']?https?:[^"' >]*\.(?:js|css|png|woff2?)|@import|url\(["']?https?:"""
+    assert re.findall(loaded, text) == []
+    assert '"send_anonymous_usage_stats": true' not in text
+
+
 def test_views_keep_to_the_days_asked_for(warehouse):
     dbt.deploy(warehouse.settings)
     app = uuid.uuid4().hex
-    last_seen = {"submission_date": str(DAY), "app_name": app, "days_seen_bits": 6, "days_active_bits": 0}
-    warehouse.load_rows("derived.clients_last_seen_v1", [last_seen | {"client_id": client} for client in "cd"])
+    last_seen = {"submission_date": str(DAY), "app_name": app, "days_seen_bits": 6, "days_active_bits": 0b1111111 << 7}
+    clients = [last_seen | {"client_id": client, "sample_id": 55} for client in "cd"]
+    warehouse.load_rows("derived.clients_last_seen_v1", clients)
     warehouse.load_rows(
         "derived.clients_first_seen_v1",
         [
@@ -133,10 +208,12 @@ def test_views_keep_to_the_days_asked_for(warehouse):
         ],
     )
     rows = warehouse.rows(
-        "SELECT client_id, days_since_seen, days_since_active, first_seen_date FROM telemetry.clients_last_seen"
+        "SELECT client_id, days_since_seen, days_since_active, first_seen_date, seen_in_1_day, seen_in_7_days,"
+        " active_in_7_days, active_in_28_days, segment, client_bucket FROM telemetry.clients_last_seen"
         f" WHERE submission_date = '{DAY}' AND app_name = '{app}' ORDER BY client_id"
     )
-    assert [tuple(r.values()) for r in rows] == [("c", 1, None, date(2026, 2, 1)), ("d", 1, None, None)]
+    use = (False, True, False, True, "casual", 15)
+    assert [tuple(r.values()) for r in rows] == [("c", 1, 7, date(2026, 2, 1), *use), ("d", 1, 7, None, *use)]
     for view in models(warehouse.settings, "view"):
         field = {
             "main": "DATE(submission_timestamp)",

@@ -21,13 +21,15 @@ from telemetry_warehouse.publishing import publish
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.simulate.flights import flights
 from tests.e2e import plain, plain_changes
-from tests.landing.rebuild import document_of, same_json
+from tests.landing.rebuild import document_of, parsed, same_json
 from tests.support import succeed
 
 FIRST, LAST = date(2013, 2, 1), date(2013, 3, 14)
 SPAN = f"BETWEEN '{FIRST}' AND '{LAST}'"
 REAL = ROOT.parent / "shared" / "real_pings"
-NOT_SAID = dict.fromkeys((*plain.DIMENSIONS, *plain.PLACES, *plain.COUNTED, "subsession_counter", "memory_mb"))
+NOT_SAID = dict.fromkeys(
+    (*plain.DIMENSIONS, *plain.DETAILS, *plain.PLACES, *plain.COUNTED, *plain.AVERAGED, *plain.LARGEST)
+) | {"subsession_counter": None, "experiments": {}, "active_addons": {}}
 
 
 # --- The input, read by the tests themselves
@@ -73,7 +75,6 @@ def flight_ping(flight: dict) -> dict:
         "city": flight["origin"],
         "duration": None if flight["air_time"] is None else int(flight["air_time"]) * 60,
         "reports_uris": False,
-        "experiments": {},
         "histograms": [delay_histogram(probe, delay) for probe, delay in delays(flight).items()],
     }
 
@@ -117,38 +118,92 @@ def at(document: dict, path: str, otherwise=None):
     return document
 
 
+SAID_AT = {
+    "os_version": "environment/system/os/version",
+    "locale": "environment/settings/locale",
+    "distribution_id": "environment/partner/distributionId",
+    "distributor": "environment/partner/distributor",
+    "is_default_browser": "environment/settings/isDefaultBrowser",
+    "windows_build_number": "environment/system/os/windowsBuildNumber",
+    "kernel_version": "environment/system/os/kernelVersion",
+    "is_wow64": "environment/system/isWow64",
+    "cpu_vendor": "environment/system/cpu/vendor",
+    "cpu_cores": "environment/system/cpu/cores",
+    "cpu_speed_mhz": "environment/system/cpu/speedMHz",
+    "gfx_compositor": "environment/system/gfx/features/compositor",
+    "disk_type": "environment/system/hdd/profile/type",
+    "default_search_engine": "environment/settings/defaultSearchEngine",
+    "search_cohort": "environment/settings/searchCohort",
+    "attribution_source": "environment/settings/attribution/source",
+    "update_channel": "environment/settings/update/channel",
+    "updates_automatically": "environment/settings/update/autoDownload",
+    "theme_id": "environment/addons/theme/id",
+    "timezone_offset": "payload/info/timezoneOffset",
+    "duration": "payload/info/subsessionLength",
+    "subsession_counter": "payload/info/subsessionCounter",
+    "memory_mb": "environment/system/memoryMB",
+    "first_paint_ms": "payload/simpleMeasurements/firstPaint",
+    "uri_count": "payload/processes/parent/scalars/browser.engagement.total_uri_count",
+    "unfiltered_uri_count": "payload/processes/parent/scalars/browser.engagement.unfiltered_uri_count",
+    "tabs_opened": "payload/processes/parent/scalars/browser.engagement.tab_open_event_count",
+    "windows_opened": "payload/processes/parent/scalars/browser.engagement.window_open_event_count",
+    "concurrent_tabs": "payload/processes/parent/scalars/browser.engagement.max_concurrent_tab_count",
+    "concurrent_windows": "payload/processes/parent/scalars/browser.engagement.max_concurrent_window_count",
+    "unique_domains": "payload/processes/parent/scalars/browser.engagement.unique_domains_count",
+    "devtools_opened": "payload/processes/parent/scalars/devtools.toolbox.opened_count",
+}
+DATED_AT = {
+    "profile_creation_date": "environment/profile/creationDate",
+    "first_use_date": "environment/profile/firstUseDate",
+    "profile_reset_date": "environment/profile/resetDate",
+}
+
+
 def main_ping(document: dict, attributes: dict) -> dict:
-    os, created = at(document, "environment/system/os/name"), at(document, "environment/profile/creationDate")
+    os, application = at(document, "environment/system/os/name"), document["application"]
     client_id = document["clientId"].lower()
     ticks = at(document, "payload/processes/parent/scalars/browser.engagement.active_ticks")
-    return NOT_SAID | {
-        "submission_timestamp": datetime.fromisoformat(attributes["submission_timestamp"]),
-        "document_id": attributes["uri"].rsplit("/", 1)[1],
-        "client_id": client_id,
-        "sample_id": sample_id(client_id),
-        "app_name": document["application"]["name"],
-        "channel": document["application"]["channel"],
-        "app_version": document["application"]["version"],
-        "app_build_id": document["application"]["buildId"],
-        "os": {"Darwin": "Mac"}.get(os, os),
-        "os_version": at(document, "environment/system/os/version"),
-        "locale": at(document, "environment/settings/locale"),
-        "distribution_id": at(document, "environment/partner/distributionId"),
-        "is_default_browser": at(document, "environment/settings/isDefaultBrowser"),
-        "profile_creation_date": None if created is None else date(1970, 1, 1) + timedelta(days=created),
-        "country": attributes.get("geo_country"),
-        "subdivision1": attributes.get("geo_subdivision1"),
-        "city": attributes.get("geo_city"),
-        "experiments": {name: e["branch"] for name, e in at(document, "environment/experiments", {}).items()},
-        "active_ticks": at(document, "payload/simpleMeasurements/activeTicks") if ticks is None else ticks,
-        "uri_count": at(document, "payload/processes/parent/scalars/browser.engagement.total_uri_count"),
-        "devtools_opened": at(document, "payload/processes/parent/scalars/devtools.toolbox.opened_count"),
-        "duration": at(document, "payload/info/subsessionLength"),
-        "subsession_counter": at(document, "payload/info/subsessionCounter"),
-        "memory_mb": at(document, "environment/system/memoryMB"),
-        "reports_uris": True,
-        "histograms": list(main_histograms(document)),
-    }
+    days = {name: at(document, path) for name, path in DATED_AT.items()}
+    adapters = at(document, "environment/system/gfx/adapters") or [{}]
+    addons = at(document, "environment/addons/activeAddons", {})
+    said = {name: at(document, path) for name, path in SAID_AT.items()}
+    return (
+        NOT_SAID
+        | said
+        | {
+            "submission_timestamp": datetime.fromisoformat(attributes["submission_timestamp"]),
+            "document_id": attributes["uri"].rsplit("/", 1)[1],
+            "client_id": client_id,
+            "sample_id": sample_id(client_id),
+            "app_name": application["name"],
+            "channel": application["channel"],
+            "app_version": application["version"],
+            "app_display_version": application.get("displayVersion"),
+            "app_build_id": application["buildId"],
+            "architecture": application.get("architecture"),
+            "os": {"Darwin": "Mac"}.get(os, os),
+            "cpu_speed_mhz": None if said["cpu_speed_mhz"] is None else int(said["cpu_speed_mhz"]),
+            "windows_build_number": None if said["windows_build_number"] is None else int(said["windows_build_number"]),
+            "gfx_vendor_id": adapters[0].get("vendorID"),
+            "country": attributes.get("geo_country"),
+            "subdivision1": attributes.get("geo_subdivision1"),
+            "city": attributes.get("geo_city"),
+            "experiments": {name: e["branch"] for name, e in at(document, "environment/experiments", {}).items()},
+            "active_addons": {
+                each: (
+                    a.get("name"),
+                    None if a.get("version") is None else str(a["version"]),
+                    a.get("type"),
+                    a.get("isSystem"),
+                )
+                for each, a in addons.items()
+            },
+            "active_ticks": at(document, "payload/simpleMeasurements/activeTicks") if ticks is None else ticks,
+            "reports_uris": True,
+            "histograms": list(main_histograms(document)),
+        }
+        | {name: None if day is None else date(1970, 1, 1) + timedelta(days=day) for name, day in days.items()}
+    )
 
 
 def layout_of(histogram: dict) -> str:
@@ -156,11 +211,21 @@ def layout_of(histogram: dict) -> str:
 
 
 def main_histograms(document: dict):
-    named = [(probe, "", h) for probe, h in at(document, "payload/histograms", {}).items()]
-    for probe, of_key in at(document, "payload/keyedHistograms", {}).items():
-        named += [(probe, key, h) for key, h in of_key.items()]
-    for probe, key, h in named:
-        yield probe, key, layout_of(h), {int(bucket): count for bucket, count in h["values"].items()}
+    for process in ("parent", "content", "dynamic", "extension", "gpu", "socket"):
+        measured = at(document, f"payload/processes/{process}", {})
+        prefix = "" if process == "parent" else f"{process}/"
+        where = at(document, "payload", {}) if process == "parent" else measured
+        named = [(probe, "", h) for probe, h in where.get("histograms", {}).items()]
+        for probe, of_key in where.get("keyedHistograms", {}).items():
+            named += [(probe, key, h) for key, h in of_key.items()]
+        for probe, key, h in named:
+            yield prefix + probe, key, layout_of(h), {int(bucket): count for bucket, count in h["values"].items()}
+        scalars = [(probe, "", value) for probe, value in measured.get("scalars", {}).items()]
+        for probe, of_key in measured.get("keyedScalars", {}).items():
+            scalars += [(probe, key, value) for key, value in of_key.items()]
+        for probe, key, value in scalars:
+            if type(value) is int:
+                yield prefix + probe.replace(".", "_"), key, "scalar/2-digits", {plain.two_digits(value): 1}
 
 
 def messages():
@@ -192,6 +257,7 @@ class Expected:
         self.clients_daily = plain.clients_daily(pings)
         self.clients_last_seen = plain.clients_last_seen(self.clients_daily, FIRST, LAST)
         self.histogram_aggregates = plain.histogram_aggregates(pings)
+        self.histogram_aggregates_by_build = plain.histogram_aggregates(pings, by_build=True)
 
 
 @pytest.fixture(scope="module", params=["Fleet", "Firefox"])
@@ -298,7 +364,8 @@ def test_stable_real_pings_are_the_published_documents(chain, landed):
     for row in rows:
         document, attributes = submissions[row["metadata"]["uri"]]
         rest = row["additional_properties"]
-        found = document_of(document_type, row | {"additional_properties": rest and json.loads(rest)})
+        row = parsed(document_type.fields, row) | {"additional_properties": rest and json.loads(rest)}
+        found = document_of(document_type, row)
         assert same_json(found, document)
         ping = main_ping(document, attributes)
         for name in ("document_id", "submission_timestamp", "client_id", "sample_id"):
@@ -341,10 +408,16 @@ def test_view_of_clients_last_seen(chain, expected):
     view = {}
     for key, row in expected.clients_last_seen.items():
         first = first_seen[key[1:]]["first_seen_date"]
-        view[key] = row | {"first_seen_date": first if first <= key[0] else None}
+        view[key] = row | {
+            "first_seen_date": first if first <= key[0] else None,
+            "segment": plain.segment(row["days_active_bits"].bit_count()),
+            "client_bucket": row["sample_id"] % 20,
+        }
         for name in (*plain.PATTERNS, "created_profile"):
-            ages = [age for age in range(28) if row[f"days_{name}_bits"] >> age & 1]
-            view[key][f"days_since_{name}"] = min(ages, default=None)
+            age = min((age for age in range(28) if row[f"days_{name}_bits"] >> age & 1), default=None)
+            view[key][f"days_since_{name}"] = age
+            for days, text in {1: "1_day", 7: "7_days", 28: "28_days"}.items():
+                view[key][f"{name}_in_{text}"] = age is not None and age < days
     assert_same(read(chain, "telemetry.clients_last_seen", expected.app_name), view, *CLIENT_DAY)
 
 
@@ -354,6 +427,28 @@ def test_active_users(chain, expected):
     assert_same(rows, groups, "submission_date", "app_name", "channel", "country", "os", "app_version")
     if expected.app_name == "Firefox":
         assert sum(row["new_profiles"] for row in groups.values()) > 0
+
+
+def test_retention(chain, expected):
+    rows = read(chain, "derived.retention_v1", expected.app_name)
+    groups = plain.retention(expected.clients_daily, expected.clients_last_seen)
+    assert_same(rows, groups, "submission_date", "window_days", "metric_date", *plain.GROUP)
+
+
+def test_cohorts(chain, expected):
+    rows = read(chain, "derived.cohorts_v1", expected.app_name)
+    cohort = ("submission_date", "cohort_week", "weeks_since", "app_name", "channel", "country", "os")
+    assert_same(rows, plain.cohorts(expected.clients_daily, FIRST, LAST), *cohort)
+
+
+def test_the_tables_agree_with_each_other(chain, landed):
+    succeed(chain.settings, "check", FIRST, LAST)
+
+
+def test_histogram_aggregates_by_build(chain, expected):
+    rows = read(chain, "derived.histogram_aggregates_by_build_v1", expected.app_name)
+    series = ("submission_date", "app_name", "channel", "os", "app_build_id", "probe", "key", "layout")
+    assert_same(rows, expected.histogram_aggregates_by_build, *series)
 
 
 def test_histogram_aggregates(chain, expected):

@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+from tests.support import succeed
+
 SPAN = "BETWEEN '2024-03-01' AND '2024-04-05'"
 
 
@@ -76,6 +78,10 @@ def test_daily_weekly_and_monthly_users_equal_the_truth_on_every_day(chain, usag
         )
     }
     assert found == {day: (row["dau"], row["wau"], row["mau"]) for day, row in usage.items()}
+
+
+def test_the_tables_agree_with_each_other(chain, simulated):
+    succeed(chain.settings, "check", simulated.first, simulated.last)
 
 
 def test_each_clients_bits_are_the_days_of_its_documents(chain, simulated):

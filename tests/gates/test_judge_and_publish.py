@@ -69,6 +69,13 @@ def rows(warehouse):
     return token
 
 
+def test_a_table_with_json_inside_a_record_can_be_judged(warehouse):
+    row = ("DATE '2013-02-01'", "'a'", "11", "[STRUCT('k' AS key, JSON '1' AS value)]")
+    candidate = candidate_of(warehouse, "with_json", row, columns="submission_date, client_id, n, scalars")
+    results = judge(warehouse, ROWS, candidate, {}, DAY, DAY, "test")
+    assert [r.expectation.column for r in results if not r.passed] == ["n"]
+
+
 def test_a_clean_candidate_passes_and_every_result_is_recorded(warehouse, rows):
     candidate = candidate_of(warehouse, "clean", ("DATE '2013-02-01'", "'a'", 1), ("DATE '2013-02-01'", "'b'", 2))
     results = judge(warehouse, ROWS, candidate, {}, DAY, DAY, "run-clean")

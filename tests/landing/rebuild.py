@@ -1,5 +1,7 @@
 """The way back, written apart from landing/shape.py: a row's typed columns and additional_properties → the document."""
 
+import json
+
 from telemetry_warehouse.fields import Field
 
 ABSENT = object()
@@ -16,6 +18,23 @@ def document_of(document_type, row: dict) -> object:
     standard = {key: row.get(column) for key, column in document_type.standard if row.get(column) is not None}
     rest = row.get("additional_properties")
     return merge(standard | _record(fields, row), ABSENT if rest is None else rest)
+
+
+def parsed(fields: tuple[Field, ...], row: dict) -> dict:
+    """A row as Arrow gives it, with its JSON columns, which are text there, as the values that they say."""
+    kinds = {field.column: field for field in fields}
+    return {name: _parsed(kinds[name], value) if name in kinds else value for name, value in row.items()}
+
+
+def _parsed(field: Field, value: object) -> object:
+    if value is None:
+        return None
+    if field.repeated:
+        entries = (*field.fields, Field("key", "key", "STRING")) if field.kind == "MAP" else field.fields
+        return [parsed(entries, item) if field.fields else item for item in value]
+    if field.kind == "RECORD":
+        return parsed(field.fields, value)
+    return json.loads(value) if field.kind == "JSON" else value
 
 
 def merge(typed: object, rest: object) -> object:

@@ -7,7 +7,8 @@ from datetime import date, timedelta
 import pytest
 import yaml
 
-from telemetry_warehouse.bigquery import Warehouse, render
+from telemetry_warehouse import dedup, tables
+from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.lineage import LOOK_BACK_DAYS
 from telemetry_warehouse.settings import ROOT
 
@@ -45,10 +46,10 @@ def message(day: int, document_id: str, n: int = 0, second: int = 0, tags: str |
     }
 
 
-def kept(warehouse, live: str, start: int, end: int, look_back: int = 2) -> list[tuple]:
+def kept(warehouse, live: str, start: int, end: int, look_back: int = 2, slices: int = 1) -> list[tuple]:
     """(day, document_id, n) of the documents of days start..end, in order."""
-    days = {"start_date": FIRST + timedelta(days=start), "end_date": FIRST + timedelta(days=end)}
-    rows = warehouse.rows(render("dedup", live=live, look_back=look_back, **days))
+    first, last = FIRST + timedelta(days=start), FIRST + timedelta(days=end)
+    rows = [row for select in dedup.selects(live, first, last, slices, look_back) for row in warehouse.rows(select)]
     return sorted(((r["submission_timestamp"].date() - FIRST).days, r["document_id"], r["n"]) for r in rows)
 
 
@@ -90,6 +91,45 @@ def test_ties_are_broken_the_same_way_in_any_order_of_landing(warehouse, live):
     assert len(first) == 5
 
 
+def test_slices_never_show_in_the_result_and_share_the_work(warehouse, live):
+    chance = random.Random(9)
+    warehouse.load_rows(
+        live, [message(chance.randrange(4), f"d{chance.randrange(80)}", n, chance.randrange(3)) for n in range(300)]
+    )
+    whole = kept(warehouse, live, 1, 3)
+    for slices in (2, 5):
+        assert kept(warehouse, live, 1, 3, slices=slices) == whole
+    last = FIRST + timedelta(days=3)
+    sizes = [len(warehouse.rows(select)) for select in dedup.selects(live, FIRST, last, 5)]
+    assert sum(sizes) == len(kept(warehouse, live, 0, 3)) and all(0 < size < sum(sizes) / 2 for size in sizes)
+
+
+def test_monitoring_says_how_far_apart_duplicates_are(warehouse, live):
+    messages = [
+        *(message(20, "a"), message(20, "a", 1), message(20, "a", 2)),  # two beside the first
+        *(message(17, "b"), message(19, "b"), message(20, "b")),  # again after 2 days, and after 1
+        *(message(6, "c"), message(20, "c")),  # after 14
+        *(message(5, "d"), message(20, "d")),  # after 15, which nobody looks for
+        *(message(20, "e"), message(19, "e", tags="automation")),
+        *(message(21, "f"), message(20, "f")),  # the day after the range is not looked at
+    ]
+    warehouse.load_rows(live, messages)
+    warehouse.ensure(tables.from_file("monitoring", "duplicates"))
+    for _ in range(2):
+        first, last = FIRST + timedelta(days=19), FIRST + timedelta(days=20)
+        warehouse.query(dedup.distances(live, live, first, last))
+    rows = warehouse.rows(
+        "SELECT submission_date, distance_days, messages FROM monitoring.duplicates"
+        f" WHERE table_name = '{live}' ORDER BY submission_date, distance_days"
+    )
+    assert [((r["submission_date"] - FIRST).days, r["distance_days"], r["messages"]) for r in rows] == [
+        (19, 2, 1),
+        (20, 0, 2),
+        (20, 1, 1),
+        (20, 14, 1),
+    ]
+
+
 def test_a_message_landed_twice_is_one_document(warehouse, live):
     warehouse.load_rows(live, [message(0, "d", 1)] * 3)
     assert kept(warehouse, live, 0, 0) == [(0, "d", 1)]
@@ -127,6 +167,6 @@ def test_the_gate_sees_what_dedup_must_not_do(warehouse, live):
         )
         assert violations(warehouse, live, candidate, day=2) == names, condition
     day = FIRST + timedelta(days=2)
-    right = render("dedup", live=live, look_back=2, start_date=day, end_date=day)
+    [right] = dedup.selects(live, day, day)
     warehouse.query(f"CREATE TABLE {live}_right AS {right}")
     assert violations(warehouse, live, f"{live}_right", day=2) == set()

@@ -1,6 +1,11 @@
--- A client's pings of a day as one row: what it was like (mode_last) and what it did (sums).
+-- A client's pings of a day as one row: what it was like (mode_last) and what it did (sums, means, maxima).
+-- Which column follows which rule stands in the YAML.
+{%- set described_columns = columns_by_rule('mode_last').keys() | list + ['place'] %}
 with numbered as (
-    select *, row_number() over (partition by {{ client_day() }} order by submission_timestamp, document_id) as nth
+    select
+        *,
+        {{ place_as_text() }} as place,
+        row_number() over (partition by {{ client_day() }} order by submission_timestamp, document_id) as nth
     from {{ ref('activity') }}
     where client_id is not null
     qualify count(*) over (partition by {{ client_day() }}) <= {{ most_pings() }}
@@ -10,11 +15,11 @@ sums as (
     select
         {{ client_day() }},
         max(sample_id) as sample_id,
-        {{ saturated_sum('active_ticks') }} as active_ticks_sum,
-        {{ saturated_sum('duration') }} as duration_sum,
-        {{ saturated_sum('uri_count') }} as uri_count_sum,
-        {{ saturated_sum('devtools_opened') }} as devtools_opened_sum,
-        {{ saturated_sum("memory_mb") }} / nullif(count(memory_mb), 0) as memory_mb_mean,
+        {%- for rule in ['sum', 'mean', 'max', 'min', 'ever'] %}
+        {%- for name in columns_by_rule(rule) %}
+        {{ aggregated(name, rule) }} as {{ name }},
+        {%- endfor %}
+        {%- endfor %}
         logical_or(reports_uris) as reports_uris,
         countif(subsession_counter = 1) as sessions_started_on_this_day,
         count(*) as pings_aggregated_by_this_row
@@ -22,21 +27,32 @@ sums as (
     group by {{ client_day() }}
 ),
 
+told as (
+    select
+        {{ client_day() }},
+        {{ described_columns | join(', ') }},
+        {{ weight() }} as weight,
+        count(*) over (partition by {{ client_day() }}) as told_differently
+    from numbered
+    group by {{ client_day() }}, {{ described_columns | join(', ') }}
+),
+
 observed as (
-    select {{ client_day() }}, name, value, {{ weight() }} as weight
-    from (
-        select {{ client_day() }}, nth, v.name as name, v.value as value
-        from numbered
-        cross join unnest({{ observed_values() }}) as v
-        where v.value is not null
-    )
+    select {{ client_day() }}, v.name as name, v.value as value, {{ weight('sum(div(weight, 1048576))', 'max(mod(weight, 1048576))') }} as weight
+    from (select * from told where told_differently > 1)
+    cross join unnest({{ told_values() }}) as v
+    where v.value is not null
     group by {{ client_day() }}, name, value
 ),
 
 described as (
+    select {{ client_day() }}, {{ described_columns | join(', ') }}
+    from told
+    where told_differently = 1
+    union all
     select
         {{ client_day() }},
-        {%- for name, type in dimensions().items() %}
+        {%- for name, type in columns_by_rule('mode_last').items() %}
         {{ heaviest(name, type) }} as {{ name }},
         {%- endfor %}
         {{ heaviest('place') }} as place
@@ -44,24 +60,25 @@ described as (
     group by {{ client_day() }}
 ),
 
-branches as (
-    select {{ client_day() }}, experiment, branch, {{ weight() }} as weight
-    from (
-        select {{ client_day() }}, nth, e.key as experiment, e.value as branch
-        from numbered
-        cross join unnest(experiments) as e
-        where e.key is not null and e.value is not null
-    )
-    group by {{ client_day() }}, experiment, branch
+enrolled as (
+    select {{ client_day() }}, array_agg(struct(key as key, value as value) order by key) as experiments
+    from ({{ heaviest_by_key('experiments', 'key', 'entry.value') }})
+    group by {{ client_day() }}
 ),
 
-enrolled as (
-    select {{ client_day() }}, array_agg(struct(experiment as key, branch as value) order by experiment) as experiments
-    from (
-        select {{ client_day() }}, experiment, any_value(branch having max weight) as branch
-        from branches
-        group by {{ client_day() }}, experiment
-    )
+extended as (
+    select
+        {{ client_day() }},
+        array_agg(
+            struct(
+                key as id,
+                json_value(value, '$.name') as name,
+                json_value(value, '$.version') as version,
+                json_value(value, '$.type') as type,
+                cast(json_value(value, '$.is_system') as bool) as is_system
+            ) order by key
+        ) as active_addons
+    from ({{ heaviest_by_key('active_addons', 'id', 'to_json_string(entry)') }})
     group by {{ client_day() }}
 )
 
@@ -72,9 +89,11 @@ select
     json_value(place, '$[{{ loop.index0 }}]') as {{ part }},
     {%- endfor %}
     ifnull(experiments, []) as experiments,
+    ifnull(active_addons, []) as active_addons,
     date_diff(submission_date, profile_creation_date, day) as profile_age_in_days,
     active_ticks_sum / 720 as active_hours_sum,  -- a tick is 5 seconds
     duration_sum / 3600 as subsession_hours_sum
 from sums
 left join described using ({{ client_day() }})
 left join enrolled using ({{ client_day() }})
+left join extended using ({{ client_day() }})

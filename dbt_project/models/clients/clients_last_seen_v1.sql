@@ -2,7 +2,7 @@
 -- Reads its own day before the range and clients_daily_v1 of the range, whatever the history.
 {%- set key = 'app_name, client_id' %}
 {%- set names = patterns().keys() | list %}
-{%- set carried = carried_columns() %}
+{%- set carried = taken_over('clients_last_seen_v1') %}
 {%- set published = published_columns() %}
 with seed as (
     select

@@ -1,13 +1,17 @@
 """What a table's YAML expects of it, as Great Expectations objects, checked for sense before anything runs."""
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatchcase
 
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.tables import Table
 
 SEVERITIES = ("critical", "warning")
+# {columns days_*_bits except days_seen_bits}: the names of the columns that match, with commas between them.
+_COLUMNS = re.compile(r"\{columns ([\w*]+)(?: except (\w+))?\}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def _parse_one(table: Table, entry: dict, inputs: dict[str, str]) -> Expectation
     if column is not None and column not in table.column_names:
         raise WarehouseError(f"{where} names column {column!r}, which the table does not have")
     if "query" in entry:
-        query = entry["query"]
+        query = _COLUMNS.sub(lambda match: _matching(table, where, *match.groups()), entry["query"])
         known = {"candidate", "start_date", "end_date", *inputs}
         for name in _placeholders(query):
             if name not in known:
@@ -87,7 +91,12 @@ def _parse_one(table: Table, entry: dict, inputs: dict[str, str]) -> Expectation
     return Expectation(name, severity, column, entry, type=type_name)
 
 
-def _placeholders(query: str) -> set[str]:
-    import re
+def _matching(table: Table, where: str, pattern: str, exception: str | None) -> str:
+    names = [name for name in table.column_names if fnmatchcase(name, pattern) and name != exception]
+    if not names:
+        raise WarehouseError(f"{where} is about columns {pattern}, and the table has none of that name")
+    return ", ".join(names)
 
+
+def _placeholders(query: str) -> set[str]:
     return set(re.findall(r"\{(\w+)\}", query))

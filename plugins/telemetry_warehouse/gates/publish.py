@@ -53,7 +53,7 @@ def whole_days(table: Table, start: date, end: date) -> str:
 def _merge_clauses(table: Table) -> dict[str, str]:
     others = [name for name in table.column_names if name not in table.merge_key]
     return {
-        "same_key": " AND ".join(f"old.`{name}` = new.`{name}`" for name in table.merge_key),
-        "assignments": ", ".join(f"`{name}` = new.`{name}`" for name in others),
-        "new_columns": ", ".join(f"new.`{name}`" for name in table.column_names),
+        "same_key": " AND ".join(f"old.`{name}` = built.`{name}`" for name in table.merge_key),
+        "assignments": ", ".join(f"`{name}` = built.`{name}`" for name in others),
+        "new_columns": ", ".join(f"built.`{name}`" for name in table.column_names),
     }

@@ -1,24 +1,82 @@
--- The main process's histograms in the common shape, plain and keyed.
+-- What main pings measured in every process: histograms and numeric scalars, plain and keyed, in the common shape.
+-- The parent process's scalars have columns where the schema names them; others are in additional_properties.
+{%- set stable = source('telemetry_stable', 'main_v4') %}
+{%- set parent_scalars = 'payload.processes.parent.scalars' %}
+{%- set others = ['content', 'dynamic', 'extension', 'gpu', 'socket'] %}
+{%- set maps = [
+    'payload.histograms as parent_histograms',
+    'payload.keyed_histograms as parent_keyed_histograms',
+    'payload.processes.parent.keyed_scalars as parent_keyed_scalars',
+    numeric_members(stable, parent_scalars) ~ ' as parent_members',
+    "to_json_string(json_query(additional_properties, '$." ~ parent_scalars ~ "')) as parent_others",
+] %}
+{%- for process in others %}
+    {%- for map in ['histograms', 'keyed_histograms', 'scalars', 'keyed_scalars'] %}
+        {%- do maps.append('payload.processes.' ~ process ~ '.' ~ map ~ ' as ' ~ process ~ '_' ~ map) %}
+    {%- endfor %}
+{%- endfor %}
 with pings as (
-    {{ pings_with(source('telemetry_stable', 'main_v4'), [
-        'payload.histograms as histograms', 'payload.keyed_histograms as keyed_histograms'
-    ]) }}
+    {{ pings_with(stable, 'application.build_id', maps) }}
 ),
 
-keyed as (
-    select {{ ping_columns() }}, p.key as probe, p.value as histograms
-    from pings
-    cross join unnest(keyed_histograms) as p
+histograms_sent as (
+    {%- for process in ['parent'] + others %}
+    {%- set prefix = '' if process == 'parent' else process ~ '/' %}
+    select {{ ping_columns() }}, concat('{{ prefix }}', h.key) as probe, '' as key, {{ histogram_fields('h.value') }}
+    from (select {{ ping_columns() }}, {{ process }}_histograms as of_probe from pings)
+    cross join unnest(of_probe) as h
+    union all
+    select {{ ping_columns() }}, probe, h.key as key, {{ histogram_fields('h.value') }}
+    from (
+        select {{ ping_columns() }}, concat('{{ prefix }}', p.key) as probe, p.value as of_key
+        from (select {{ ping_columns() }}, {{ process }}_keyed_histograms as of_probe from pings)
+        cross join unnest(of_probe) as p
+    )
+    cross join unnest(of_key) as h
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+scalars_sent as (
+    select {{ ping_columns() }}, s.name as probe, '' as key, s.value as value
+    from (select {{ ping_columns() }}, parent_members from pings)
+    cross join unnest(parent_members) as s
+    union all
+    select
+        {{ ping_columns() }},
+        replace(regexp_extract(member, r'^"([^"]+)"'), '.', '_') as probe,
+        '' as key,
+        safe_cast(regexp_extract(member, r':(-?[0-9]+)$') as int64) as value
+    from (
+        select {{ ping_columns() }}, regexp_extract_all(parent_others, r'("[^"\\]+":-?[0-9]+)[,}]') as members
+        from pings
+        where parent_others is not null
+    )
+    cross join unnest(members) as member
+    {%- for process in others %}
+    union all
+    select {{ ping_columns() }}, concat('{{ process }}/', replace(s.key, '.', '_')) as probe, '' as key, {{ json_integer('s.value') }} as value
+    from (select {{ ping_columns() }}, {{ process }}_scalars as of_probe from pings)
+    cross join unnest(of_probe) as s
+    {%- endfor %}
+    {%- for process in ['parent'] + others %}
+    union all
+    select {{ ping_columns() }}, probe, s.key as key, {{ json_integer('s.value') }} as value
+    from (
+        select {{ ping_columns() }}, concat('{{ '' if process == 'parent' else process ~ '/' }}', replace(p.key, '.', '_')) as probe, p.value as of_key
+        from (select {{ ping_columns() }}, {{ process }}_keyed_scalars as of_probe from pings)
+        cross join unnest(of_probe) as p
+    )
+    cross join unnest(of_key) as s
+    {%- endfor %}
 ),
 
 sent as (
-    select {{ ping_columns() }}, h.key as probe, '' as key, {{ histogram_fields('h.value') }}
-    from pings
-    cross join unnest(histograms) as h
+    select * from histograms_sent
     union all
-    select {{ ping_columns() }}, probe, h.key as key, {{ histogram_fields('h.value') }}
-    from keyed
-    cross join unnest(histograms) as h
+    select {{ ping_columns() }}, probe, key, {{ scalar_fields('value') }}
+    from scalars_sent
+    where value is not null
 )
 
 {{ histogram_rows('sent') }}

@@ -1,0 +1,1 @@
+select * from {{ ref('histogram_aggregates_by_build_v1') }}

@@ -1,0 +1,43 @@
+"""Views tell what their columns mean: in their YAML where they compute them, else as the tables do that they read."""
+
+import re
+
+from google.cloud.bigquery import SchemaField
+
+from telemetry_warehouse import lineage, stages
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.lineage import View
+
+
+def describe_views(warehouse: Warehouse) -> None:
+    """Writes the descriptions of every view and its columns, nested ones included, to BigQuery."""
+    steps = lineage.load(warehouse.settings).steps
+    columns = {step.table: {c.name: c for c in stages.definition(warehouse, step).columns} for step in steps}
+    for view in lineage.views(warehouse.settings):
+        known = {}
+        for table in view.inputs.values():
+            known |= columns[table]
+        found = warehouse.client.get_table(view.id)
+        found.description = view.description
+        found.schema = [_described(field, _said(view, field.name), known.get(field.name)) for field in found.schema]
+        warehouse.client.update_table(found, ["description", "schema"])
+
+
+def _said(view: View, column: str) -> str | None:
+    """What the view's YAML says; there `days_since_{pattern}` stands for a column of every pattern."""
+    for name, description in view.columns.items():
+        match = re.fullmatch(re.escape(name).replace(re.escape("{pattern}"), r"(?P<pattern>\w+)"), column)
+        if match:
+            return description.replace("{pattern}", match.groupdict().get("pattern", ""))
+    return None
+
+
+def _described(field: SchemaField, said: str | None, origin: SchemaField | None) -> SchemaField:
+    members = {member.name: member for member in origin.fields} if origin else {}
+    return SchemaField(
+        field.name,
+        field.field_type,
+        field.mode,
+        description=said or (origin and origin.description) or None,
+        fields=[_described(member, None, members.get(member.name)) for member in field.fields],
+    )
