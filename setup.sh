@@ -5,6 +5,9 @@ cd "$(dirname "$0")"
 unset PYTHONDONTWRITEBYTECODE  # without bytecode every process compiles its imports anew: 15 s instead of 6
 UV_VERSION=0.13.9
 NEEDED_GB=3
+ZETASQL=@fivetrandevelopers/zetasql@1.13.0  # Google's analyser and reference engine of GoogleSQL, for tests
+ZETASQL_SHA512=c97f40a5af7af27a764dcf87adfe017fa1b3efb91054b2032da370a2f33dd550\
+70c834c31750baa20954aa6954e857b9fd3542131b2722e79688f6a1ad81084d
 
 fail() { echo "set-up: $*" >&2; exit 1; }
 
@@ -31,6 +34,27 @@ install() {  # NAME LOCK
     .venv/tools/bin/uv pip install --quiet --compile-bytecode --python ".venv/$1/bin/python" --requirement "$2"
 }
 
+# What a machine can do without ends with 3, so that whoever asked can go on without it.
+unavailable() { echo "set-up: GoogleSQL's own analyser is not here: $*" >&2; exit 3; }
+
+googlesql() {
+    local folder=.venv/googlesql package
+    [ "$(uname -sm)" = "Linux x86_64" ] || unavailable "it is made for Linux x86_64 and this is $(uname -sm)"
+    command -v npm > /dev/null || unavailable "npm, which brings it, was not found on PATH; install it, for example" \
+        "with 'apt-get install npm'"
+    python=.venv/pipeline/bin/python
+    install googlesql requirements-googlesql.txt || unavailable "requirements-googlesql.txt could not be installed"
+    echo "set-up: fetching $ZETASQL with npm"
+    package=$(cd "$folder" && npm pack --silent "$ZETASQL") || unavailable "npm could not fetch $ZETASQL"
+    echo "$ZETASQL_SHA512  $folder/$package" | sha512sum --check --quiet \
+        || fail "$ZETASQL is not the package that setup.sh knows; do not trust it"
+    tar -xzf "$folder/$package" -C "$folder" --strip-components=3 \
+        package/lib/zetasql/remote_server.so package/lib/zetasql/protos
+    rm "$folder/$package"
+    "$folder/bin/python" -m grpc_tools.protoc -I "$folder/protos" --include_imports \
+        --descriptor_set_out "$folder/local_service.protoset" local_service.proto
+}
+
 case "${1:-}" in
     "") ;;
     bench)
@@ -39,13 +63,21 @@ case "${1:-}" in
         install bench requirements-bench.txt
         sha256sum requirements-bench.txt > .venv/bench/stamp
         exit ;;
+    googlesql)
+        wanted="$ZETASQL_SHA512 $(sha256sum requirements-googlesql.txt)"
+        exec 9>.venv/googlesql.lock
+        flock 9  # two test processes may ask at once
+        [ "$(cat .venv/googlesql/stamp 2>/dev/null)" = "$wanted" ] && exit
+        googlesql
+        echo "$wanted" > .venv/googlesql/stamp
+        exit ;;
     lock)
-        for name in requirements requirements-emulator requirements-bench; do
+        for name in requirements requirements-emulator requirements-bench requirements-googlesql; do
             .venv/tools/bin/uv pip compile --quiet --python-version 3.13 --custom-compile-command "make lock" \
                 "$name.in" --output-file "$name.txt"
         done
         exit ;;
-    *) fail "unknown argument $1; run it without one, or with: bench, lock" ;;
+    *) fail "unknown argument $1; run it without one, or with: bench, googlesql, lock" ;;
 esac
 
 up_to_date && exit

@@ -76,10 +76,19 @@ def _parser() -> argparse.ArgumentParser:
     query = add("query", _query, "run SQL, given as text or as a .sql file")
     query.add_argument("sql", metavar="SQL")
     query.add_argument("--format", choices=("table", "json", "csv", "arrow"), default="table")
-    history = add("history", _history, "show a client's days, newest first")
+    history = add("history", _history, "show clients' days and pings, newest first")
     history.add_argument("clients", nargs="+", metavar="CLIENT_ID")
     history.add_argument("--app", metavar="NAME", help="only this application")
-    add("status", _status, "show what is running, what is fresh and what failed")
+    history.add_argument(
+        "--since", type=_date, metavar="DATE", help="first day; default: 27 days before the last, more days read more"
+    )
+    history.add_argument("--until", type=_date, metavar="DATE", help="last day; default: yesterday (UTC)")
+    check = add("check", _check, "test that published days agree between tables")
+    check.add_argument("start", type=_date, metavar="START")
+    check.add_argument("end", type=_date, metavar="END")
+    add("docs", _docs, "write dbt's documentation of the tables, a page that needs no server")
+    status = add("status", _status, "show what is running, what is fresh and what failed")
+    status.add_argument("--reads", action="store_true", help="also estimate what each table's last stage read")
     add("sample", _sample, "land sample data, run its nights through Airflow and print what came out (`make run`)")
     return parser
 
@@ -199,15 +208,30 @@ def _query(settings, options):
 
 
 def _history(settings, options):
-    from telemetry_warehouse.querying import print_history
+    from telemetry_warehouse.history import print_history
 
-    print_history(_warehouse(settings), options.clients, options.app)
+    print_history(_warehouse(settings), options.clients, options.app, options.since, options.until)
+
+
+def _check(settings, options):
+    from telemetry_warehouse import dbt, night
+
+    night.prepare(_warehouse(settings))
+    held = dbt.check(settings, options.start, options.end)
+    _say(f"{options.start}..{options.end}: all {held} tests held")
+
+
+def _docs(settings, options):
+    from telemetry_warehouse import dbt, night
+
+    night.prepare(_warehouse(settings))
+    _say(f"open {dbt.write_docs(settings)} in a browser")
 
 
 def _status(settings, options):
     from telemetry_warehouse.status import print_status
 
-    print_status(settings)
+    print_status(settings, options.reads)
 
 
 def _sample(settings, options):

@@ -1,9 +1,7 @@
-"""Answers on the terminal: any query, and one client's history."""
+"""Answers of queries on the terminal."""
 
 import csv
-import re
 import sys
-import zlib
 from pathlib import Path
 
 import orjson
@@ -12,8 +10,6 @@ from rich.table import Table as Grid
 
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
-
-_CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
@@ -57,29 +53,6 @@ def print_grid(names: list[str], rows: list[tuple], title: str | None = None) ->
         grid.add_row(*("" if value is None else str(_plain(value)) for value in row))
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(grid)
-
-
-def print_history(warehouse: Warehouse, clients: list[str], app: str | None) -> None:
-    """Prints the days of clients from clients_daily, newest first; reads only the clients' clusters."""
-    for client in clients:
-        if not _CLIENT_ID.fullmatch(client.lower()):
-            raise WarehouseError(f"{client!r} is not a client id; write it as 859c8a32-0b73-b547-a5e7-8ef4ed9c4c2d")
-    wanted = sorted({client.lower() for client in clients})
-    samples = sorted({zlib.crc32(client.encode()) % 100 for client in wanted})
-    condition = " AND app_name = @app" if app else ""
-    rows = warehouse.query(
-        "SELECT client_id, submission_date, app_name, channel, os, app_version, country, city,"
-        " pings_aggregated_by_this_row AS pings, active_hours_sum, uri_count_sum"
-        " FROM derived.clients_daily_v1 WHERE submission_date >= DATE '2000-01-01'"
-        f" AND sample_id IN ({', '.join(map(str, samples))})"
-        f" AND client_id IN ({', '.join(map(repr, wanted))}){condition}"
-        " ORDER BY client_id, submission_date DESC, app_name",
-        {"app": app} if app else None,
-    )
-    result = [tuple(row.values()) for row in rows]
-    if not result:
-        raise WarehouseError(f"no days are known of {', '.join(wanted)}{f' in {app}' if app else ''}")
-    print_grid([field.name for field in rows.schema], result)
 
 
 def _json(value) -> str:

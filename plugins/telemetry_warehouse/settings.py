@@ -43,7 +43,7 @@ class Settings:
     )
     topic: str = _setting("WAREHOUSE_TOPIC", "pings", "Pub/Sub topic that pings are published to")
     subscription: str = _setting("WAREHOUSE_SUBSCRIPTION", "pings-landing", "Pub/Sub subscription that `land` drains")
-    dedup_slices: int = _setting("WAREHOUSE_DEDUP_SLICES", "1", "queries among which a day's documents are deduplicated")
+    dedup_slices: int = _setting("WAREHOUSE_DEDUP_SLICES", "1", "queries that share the documents of a dedup")
     raw_days: int = _setting("WAREHOUSE_RAW_DAYS", "7", "days that messages are kept as received; 0: not at all")
     error_days: int = _setting("WAREHOUSE_ERROR_DAYS", "30", "days that messages which could not land are kept")
     pii_key: str | None = _setting("WAREHOUSE_PII_KEY", None, "secret key of hashed fields (x-pii in a schema)")

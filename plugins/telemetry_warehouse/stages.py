@@ -186,11 +186,13 @@ def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> dic
 
     source = step.inputs["histogram_aggregates_v1"]
     first = start - timedelta(days=WINDOW_DAYS)
+    # What a stage read is found by the candidate's name in the SQL of its jobs (estimate.py).
+    whose = f"-- For {candidate}.\n"
     aggregates = warehouse.arrow(
-        f"SELECT * FROM {source} WHERE submission_date BETWEEN DATE '{first}' AND DATE '{end}'"
+        f"{whose}SELECT * FROM {source} WHERE submission_date BETWEEN DATE '{first}' AND DATE '{end}'"
     )
     previous = warehouse.rows(
-        f"SELECT * FROM {table.id} WHERE detected_date >= DATE '{first}' AND detected_date < DATE '{start}'"
+        f"{whose}SELECT * FROM {table.id} WHERE detected_date >= DATE '{first}' AND detected_date < DATE '{start}'"
     )
     _create_candidate(warehouse, table, candidate)
     warehouse.load_rows(candidate, changes_rows(aggregates, previous, start, end))

@@ -12,8 +12,11 @@ from telemetry_warehouse.settings import Settings
 _RECENT = timedelta(days=7)
 
 
-def print_status(settings: Settings) -> None:
-    """Prints settings, servers, freshness by table, and the failures of the last seven days."""
+def print_status(settings: Settings, reads: bool) -> None:
+    """Prints settings, servers, freshness by table, and the failures of the last seven days.
+
+    `reads`: also the bytes that each table's last stage read, by an estimate that takes a while.
+    """
     from telemetry_warehouse.local import standins
 
     print_grid(["setting", "value", "meaning"], settings.listed(), "Settings")
@@ -34,6 +37,8 @@ def print_status(settings: Settings) -> None:
         _freshness(warehouse, steps),
         "Tables",
     )
+    if reads:
+        print_grid(["table", "days", "build", "gate", "publish"], _reads(warehouse), "Bytes read by the last stage")
     names = ["received", "landed", "to errors", "last batch", "last drained to empty", "messages wait (s)", "backlog"]
     print_grid(names, _landing(warehouse), "Landing (7 days)")
     failures = _failures(warehouse)
@@ -72,6 +77,19 @@ def _freshness(warehouse, steps) -> list[tuple]:
                 )
             )
     return rows
+
+
+def _reads(warehouse) -> list[tuple]:
+    from telemetry_warehouse.estimate import stage_estimates
+
+    runs = warehouse.rows(
+        "SELECT table_name, start_date, end_date, token, started_at, ended_at FROM monitoring.pipeline_runs"
+        " WHERE status = 'published' QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY ended_at DESC) = 1"
+    )
+    return [
+        (run["table_name"], f"{run['start_date']}..{run['end_date']}", *(f"{part.bytes:,}" for part in parts.values()))
+        for run, parts in zip(runs, stage_estimates(warehouse, runs), strict=True)
+    ]
 
 
 def _landing(warehouse) -> list[tuple]:

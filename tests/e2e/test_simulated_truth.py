@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from telemetry_warehouse.estimate import stage_estimates
 from tests.support import succeed
 
 SPAN = "BETWEEN '2024-03-01' AND '2024-04-05'"
@@ -82,6 +83,24 @@ def test_daily_weekly_and_monthly_users_equal_the_truth_on_every_day(chain, usag
 
 def test_the_tables_agree_with_each_other(chain, simulated):
     succeed(chain.settings, "check", simulated.first, simulated.last)
+
+
+def test_what_the_stages_of_a_night_read_is_estimated_afterwards(chain, simulated):
+    runs = chain.rows(
+        "SELECT table_name, start_date, end_date, token, started_at, ended_at FROM monitoring.pipeline_runs"
+        f" WHERE status = 'published' AND start_date = '{simulated.last}' AND end_date = '{simulated.last}'"
+        " AND table_name IN ('derived.clients_last_seen_v1', 'derived.active_users_v1', 'derived.changes_v1')"
+        " QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY ended_at) = 1"
+    )
+    read = {run["table_name"]: parts for run, parts in zip(runs, stage_estimates(chain, runs), strict=True)}
+    assert read["derived.clients_last_seen_v1"]["build"].tables.keys() == {
+        "derived.clients_last_seen_v1",
+        "derived.clients_daily_v1",
+    }
+    assert "derived.histogram_aggregates_v1" in read["derived.changes_v1"]["build"].tables
+    for table in ("derived.clients_last_seen_v1", "derived.active_users_v1"):
+        assert min(part.rows for part in read[table].values()) > 0
+    assert 0 < read["derived.active_users_v1"]["build"].bytes < read["derived.clients_last_seen_v1"]["build"].bytes
 
 
 def test_each_clients_bits_are_the_days_of_its_documents(chain, simulated):

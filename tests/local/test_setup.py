@@ -107,7 +107,7 @@ def test_the_command_line_works_from_anywhere_and_says_when_set_up_has_not_run(t
     )
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-emulator"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-emulator", "requirements-googlesql"])
 def test_a_lock_names_exact_versions_of_all_that_is_asked_for_and_no_place(name):
     lines = [
         line for line in (ROOT / f"{name}.txt").read_text().splitlines() if line and not line.lstrip().startswith("#")
