@@ -16,7 +16,7 @@ from tests.dbt.project import main_ping
 
 DAILY, FIRST_SEEN = "derived.clients_daily_v1", "derived.clients_first_seen_v1"
 MAIN, FLIGHT = "telemetry_stable.main_v4", "fleet_stable.flight_v1"
-ONE, OTHER, NOBODY = sorted(str(uuid.uuid4()) for _ in range(3))
+ONE, OTHER, NOBODY = sorted(str(uuid.uuid5(uuid.NAMESPACE_URL, f"history/{n}")) for n in range(3))
 SINCE, UNTIL = date(2025, 6, 1), date(2025, 6, 28)
 RANGE = ("--since", str(SINCE), "--until", str(UNTIL))
 

@@ -171,6 +171,11 @@ def test_a_timestamp_that_is_none_is_an_error_on_the_day_of_publishing(steps, te
     assert {"key": "submission_timestamp", "value": text} in error["attributes"]
 
 
+def zipped(data: bytes) -> bytes:
+    """Without the time, which would be in the test's name: two processes must collect the same tests."""
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.mark.parametrize(
     "data, step",
     [
@@ -191,11 +196,11 @@ def test_a_timestamp_that_is_none_is_an_error_on_the_day_of_publishing(steps, te
         (b'{"count": null}', "schema"),
         (b'{"count": 9223372036854775808}', "shape"),
         (b"\x1f\x8b not gzip", "decompress"),
-        (gzip.compress(b"{}")[:-3], "decompress"),
-        (gzip.compress(b"{}") + b"more", "decompress"),
-        (gzip.compress(b"{}") * 2, "decompress"),
-        (gzip.compress(b"["), "parse"),
-        (gzip.compress(b" " * (MAX_DOCUMENT_BYTES + 1)), "decompress"),
+        (zipped(b"{}")[:-3], "decompress"),
+        (zipped(b"{}") + b"more", "decompress"),
+        (zipped(b"{}") * 2, "decompress"),
+        (zipped(b"["), "parse"),
+        (zipped(b" " * (MAX_DOCUMENT_BYTES + 1)), "decompress"),
     ],
 )
 def test_a_bad_document_is_refused_by_its_step_with_its_bytes(steps, data, step):
