@@ -171,7 +171,7 @@ def test_every_query_names_days_then_sample_then_client_as_constants(warehouse):
         )
 
 
-def test_tables_are_clustered_in_the_order_of_these_conditions(warehouse):
+def test_tables_are_clustered_in_the_order_of_these_conditions_stable_ones_by_channel_before(warehouse):
     def definition(table):
         found = warehouse.client.get_table(table)
         return found.time_partitioning and found.time_partitioning.field, found.clustering_fields
@@ -179,7 +179,7 @@ def test_tables_are_clustered_in_the_order_of_these_conditions(warehouse):
     assert definition(DAILY) == ("submission_date", ["sample_id", "client_id"])
     assert definition(FIRST_SEEN) == (None, ["sample_id", "client_id"])
     for stable in (MAIN, FLIGHT):
-        assert definition(stable) == ("submission_timestamp", ["normalized_channel", "sample_id"])
+        assert definition(stable) == ("submission_timestamp", ["normalized_channel", "sample_id", "client_id"])
 
 
 def test_the_command_shows_days_before_pings(home, capsys):

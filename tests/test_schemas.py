@@ -235,7 +235,7 @@ def test_a_document_type_has_its_standard_columns_first_and_the_rest_last(tmp_pa
     for table in (found.live, found.stable):
         assert table.partition_field == "submission_timestamp" and table.require_partition_filter
     assert (found.live.retention_days, found.stable.retention_days) == (30, 775)
-    assert (found.live.clustering, found.stable.clustering) == ((), ("normalized_channel", "sample_id"))
+    assert (found.live.clustering, found.stable.clustering) == ((), ("normalized_channel", "sample_id", "client_id"))
 
 
 def test_the_file_beside_a_schema_sets_retention_and_paths(tmp_path):

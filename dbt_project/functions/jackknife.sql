@@ -6,8 +6,8 @@ if(
         select
             struct(
                 any_value(estimate) as estimate,
-                any_value(estimate) - 2.093024 * sqrt(0.95 * sum(deviation * deviation)) as low,
-                any_value(estimate) + 2.093024 * sqrt(0.95 * sum(deviation * deviation)) as high
+                any_value(estimate) - 2.093024 * if(count(deviation) = 20, sqrt(0.95 * sum(deviation * deviation)), null) as low,
+                any_value(estimate) + 2.093024 * if(count(deviation) = 20, sqrt(0.95 * sum(deviation * deviation)), null) as high
             )
         from (
             select estimate, without_it - avg(without_it) over () as deviation

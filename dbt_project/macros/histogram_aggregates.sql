@@ -19,7 +19,7 @@ per_client as (
 with_totals as (
     select
         *,
-        {{ saturated('sum(cast(count as numeric)) over (partition by ' ~ series ~ ', client_id)') }} as total,
+        sum(cast(count as numeric)) over (partition by {{ series }}, client_id) as total,
         row_number() over (partition by {{ series }}, client_id order by bucket) = 1 as client_begun
     from per_client
 ),
@@ -42,7 +42,7 @@ select
     sum(clients_begun) as n_clients,
     sum(pings_begun) as n_pings,
     array_agg(struct(bucket as bucket, pings as pings, clients as clients) order by bucket) as buckets,
-    greatest(max(pings), max(largest_total)) = {{ int64_max() }} as saturated
+    greatest(max(pings), max(largest_total)) >= {{ int64_max() }} as saturated
 from per_bucket
 group by {{ series }}
 {%- endmacro %}

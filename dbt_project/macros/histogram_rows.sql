@@ -35,8 +35,8 @@
 {%- endmacro %}
 
 {#
-  A scalar is a histogram of one observation. Its bucket keeps the two leading digits, so that a bucket is at most a
-  tenth of its lower bound wide, whatever is measured and in whatever unit.
+  A scalar is a histogram of one observation. Its bucket keeps the two leading digits, so that from 10 on a bucket is at
+  most a tenth of its lower bound wide, whatever is measured and in whatever unit.
 #}
 {% macro scalar_fields(value) -%}
     'scalar/2-digits' as layout,
@@ -46,6 +46,16 @@
 {% macro two_digits(value) -%}
     {%- set unit = "cast(pow(10, greatest(length(cast(abs(" ~ value ~ ") as string)) - 2, 0)) as int64)" -%}
     {{ value }} - mod({{ value }}, {{ unit }}) - if(mod({{ value }}, {{ unit }}) < 0, {{ unit }}, 0)
+{%- endmacro %}
+
+{# What was measured, after the process where it is not the parent; so a name itself has no slash. #}
+{% macro probe(process, name) -%}
+    {{ "" if process == 'parent' else "'" ~ process ~ "/' || " }}replace({{ name }}, '/', '_')
+{%- endmacro %}
+
+{# A scalar's dotted name is written like the column that it has, or gets once the schema names it. #}
+{% macro scalar(process, name) -%}
+    {{ probe(process, "replace(" ~ name ~ ", '.', '_')") }}
 {%- endmacro %}
 
 {# Buckets that nothing fell into are left out. #}
@@ -61,6 +71,17 @@
             where v.value > 0
         ) as buckets
     from {{ sent }}
+{%- endmacro %}
+
+{# The names of a record's members, found in the table; none while dbt only parses. #}
+{% macro members_of(relation, record) -%}
+    {%- set members = [] -%}
+    {%- for column in adapter.get_columns_in_relation(relation) if execute -%}
+        {%- for member in column.flatten() if member.name.startswith(record ~ '.') -%}
+            {%- do members.append(member.name[(record | length) + 1 :].split('.')[0]) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(members | unique | list) }}
 {%- endmacro %}
 
 {#

@@ -55,9 +55,9 @@ class Warehouse:
     def rows(self, sql: str, parameters: dict | None = None) -> list[dict]:
         return [dict(row) for row in self.query(sql, parameters)]
 
-    def arrow(self, sql: str):
+    def arrow(self, sql: str, labels: dict | None = None):
         """The result as a pyarrow.Table, through the Storage Read API."""
-        return self.query(sql).to_arrow(bqstorage_client=self.settings.storage_client())
+        return self.query(sql, labels=labels).to_arrow(bqstorage_client=self.settings.storage_client())
 
     def load(
         self, table_id: str, ndjson: bytes | BinaryIO, *, job_id: str | None = None, labels: dict | None = None

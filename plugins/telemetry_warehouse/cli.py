@@ -88,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("end", type=_date, metavar="END")
     add("docs", _docs, "write dbt's documentation of the tables, a page that needs no server")
     status = add("status", _status, "show what is running, what is fresh and what failed")
-    status.add_argument("--reads", action="store_true", help="also estimate what each table's last stage read")
+    reads = "also estimate, by reading it again, what each table's last stage read"
+    status.add_argument("--reads", action="store_true", help=reads)
     add("sample", _sample, "land sample data, run its nights through Airflow and print what came out (`make run`)")
     return parser
 
@@ -214,10 +215,11 @@ def _history(settings, options):
 
 
 def _check(settings, options):
-    from telemetry_warehouse import dbt, night
+    from telemetry_warehouse import agreement, night
 
-    night.prepare(_warehouse(settings))
-    held = dbt.check(settings, options.start, options.end)
+    warehouse = _warehouse(settings)
+    night.prepare(warehouse)
+    held = agreement.check(warehouse, options.start, options.end)
     _say(f"{options.start}..{options.end}: all {held} tests held")
 
 

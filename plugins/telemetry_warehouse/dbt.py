@@ -50,8 +50,8 @@ def deploy(settings: Settings) -> None:
     _invoke(settings, ["--no-write-json", "build", *selection, *tests], _manifest(settings))
 
 
-def check(settings: Settings, start: date, end: date) -> int:
-    """Runs the tests of dbt_project/tests on the published days start..end; returns how many there are.
+def run_tests(settings: Settings, start: date, end: date) -> int:
+    """Runs the data tests of dbt_project/tests on the published days start..end; returns how many there are.
 
     Raises WarehouseError naming those that found rows which should not be.
     """
@@ -72,12 +72,21 @@ def write_docs(settings: Settings) -> Path:
 
 def is_deployed(settings: Settings) -> bool:
     """Whether what was deployed last, and told of with remember_deployed, is this very project."""
-    stamp = settings.dbt_target / "deployed.checksum"
+    stamp = _deployed(settings)
     return stamp.exists() and stamp.read_text() == (settings.dbt_target / "project.checksum").read_text()
 
 
 def remember_deployed(settings: Settings) -> None:
-    (settings.dbt_target / "deployed.checksum").write_text((settings.dbt_target / "project.checksum").read_text())
+    _deployed(settings).write_text((settings.dbt_target / "project.checksum").read_text())
+
+
+def forget_deployed(settings: Settings) -> None:
+    """Until a deployment has ended, nobody knows which project's views are there."""
+    _deployed(settings).unlink(missing_ok=True)
+
+
+def _deployed(settings: Settings) -> Path:
+    return settings.dbt_target / "deployed.checksum"
 
 
 def _project_checksum() -> str:

@@ -1,6 +1,7 @@
 """Views tell what their columns mean: in their YAML where they compute them, else as the tables do that they read."""
 
 import re
+from graphlib import TopologicalSorter
 
 from google.cloud.bigquery import SchemaField
 
@@ -13,7 +14,9 @@ def describe_views(warehouse: Warehouse) -> None:
     """Writes the descriptions of every view and its columns, nested ones included, to BigQuery."""
     steps = lineage.load(warehouse.settings).steps
     columns = {step.table: {c.name: c for c in stages.definition(warehouse, step).columns} for step in steps}
-    for view in lineage.views(warehouse.settings):
+    views = {view.id: view for view in lineage.views(warehouse.settings)}
+    order = TopologicalSorter({view.id: set(view.inputs.values()) & views.keys() for view in views.values()})
+    for view in map(views.get, order.static_order()):
         known = {}
         for table in view.inputs.values():
             known |= columns[table]
@@ -21,6 +24,7 @@ def describe_views(warehouse: Warehouse) -> None:
         found.description = view.description
         found.schema = [_described(field, _said(view, field.name), known.get(field.name)) for field in found.schema]
         warehouse.client.update_table(found, ["description", "schema"])
+        columns[view.id] = {field.name: field for field in found.schema}
 
 
 def _said(view: View, column: str) -> str | None:

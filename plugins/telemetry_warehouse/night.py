@@ -19,11 +19,12 @@ _STALE_DAYS = 28
 
 
 def prepare(warehouse: Warehouse) -> None:
-    """Functions and views as the project now defines them, and every published table, so that views can read them."""
+    """Every published table with the columns that the project now defines, and then its functions and views."""
     dbt.prepare(warehouse.settings)
     for step in lineage.load(warehouse.settings).steps:
-        warehouse.create(stages.definition(warehouse, step))
+        warehouse.ensure(stages.definition(warehouse, step))
     if not dbt.is_deployed(warehouse.settings):
+        dbt.forget_deployed(warehouse.settings)
         dbt.deploy(warehouse.settings)
         describe_views(warehouse)
         dbt.remember_deployed(warehouse.settings)

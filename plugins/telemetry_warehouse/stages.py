@@ -69,6 +69,8 @@ def run(
             raise
         seconds = {f"{part}_seconds": value for part, value in outcome.seconds.items()}
         _record(warehouse, record | {"status": "published", "row_count": outcome.rows} | seconds)
+        if step.kind == "dedup":
+            dedup.record_distances(warehouse, _document_type(warehouse, step).live, table, start, end)
     took = sum(outcome.seconds.values())
     say(
         f"{table.id} {_days(start, end)}: {outcome.rows:,} rows, {outcome.expectations} expectations held,"
@@ -149,10 +151,6 @@ def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[
     )
     for select in others:
         warehouse.query(f"INSERT INTO {candidate}\n{select}", labels={"table": table.name, "stage": "build"})
-    warehouse.ensure(tables.from_file("monitoring", "duplicates"))
-    warehouse.query(
-        dedup.distances(live.id, table.id, start, end), labels={"table": table.name, "stage": "duplicates"}
-    )
     return {"live": frozen}
 
 
@@ -187,15 +185,16 @@ def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> dic
     source = step.inputs["histogram_aggregates_v1"]
     first = start - timedelta(days=WINDOW_DAYS)
     # What a stage read is found by the candidate's name in the SQL of its jobs (estimate.py).
-    whose = f"-- For {candidate}.\n"
+    whose, labels = f"-- For {candidate}.\n", {"table": table.name, "stage": "build"}
     aggregates = warehouse.arrow(
-        f"{whose}SELECT * FROM {source} WHERE submission_date BETWEEN DATE '{first}' AND DATE '{end}'"
+        f"{whose}SELECT * FROM {source} WHERE submission_date BETWEEN DATE '{first}' AND DATE '{end}'", labels
     )
-    previous = warehouse.rows(
-        f"{whose}SELECT * FROM {table.id} WHERE detected_date >= DATE '{first}' AND detected_date < DATE '{start}'"
+    previous = warehouse.query(
+        f"{whose}SELECT * FROM {table.id} WHERE detected_date >= DATE '{first}' AND detected_date < DATE '{start}'",
+        labels=labels,
     )
     _create_candidate(warehouse, table, candidate)
-    warehouse.load_rows(candidate, changes_rows(aggregates, previous, start, end))
+    warehouse.load_rows(candidate, changes_rows(aggregates, [dict(row) for row in previous], start, end))
     return step.inputs
 
 

@@ -103,6 +103,8 @@ def test_sums_stay_at_the_end_of_int64_and_say_so(project):
     assert rows["P"]["saturated"] and not rows["Q"]["saturated"]
     assert [b["pings"] for b in rows["P"]["buckets"]] == [INT64_MAX, INT64_MAX]
     assert rows["P"]["n_clients"] == 2
+    # One client has both halves, the other all of its one observation in bucket 0: each counts once all the same.
+    assert [b["clients"] for b in rows["P"]["buckets"]] == [10**9 + 10**9 // 2, 10**9 // 2]
 
 
 def test_early_flights_have_buckets_below_zero(project):
@@ -123,7 +125,8 @@ def test_early_flights_have_buckets_below_zero(project):
 
 
 def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
-    others = {"a.new_one": 1234, "another": -57, "text": 'x","fake":9,', "yes": True, "broken": 1.5, "last": 0}
+    others = {"a.new_one": 1234, "another": -57, "text": 'x","fake":9,', "yes": True, "half": 1.5}
+    others |= {"big": 2e18, "last": 0}
     pings = [
         main_ping(
             DAY,
@@ -131,6 +134,7 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
             "c1",
             uri_count=98765,
             keyed_scalars={"search.counts": {"enter": "3", "flag": "true", "name": '"7"', "share": "0.5"}},
+            histograms={"content/GC_MS": histogram({7: 1})},
             content_histograms={"GC_MS": histogram({5: 2})},
             content_keyed_histograms={"K": {"x": histogram({1: 1})}},
             content_scalars={"media.count": "41", "text": '"x"'},
@@ -150,10 +154,14 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
         ("content/k_s", "y"): (1, 1, [(-1300, 1, whole)]),
         ("a_new_one", ""): (1, 1, [(1200, 1, whole)]),
         ("another", ""): (1, 1, [(-57, 1, whole)]),
+        ("half", ""): (1, 1, [(1, 1, whole)]),
+        ("big", ""): (1, 1, [(2 * 10**18, 1, whole)]),
+        ("search_counts", "share"): (1, 1, [(0, 1, whole)]),
         ("last", ""): (1, 1, [(0, 1, whole)]),
     }
     expected = {(DAY, None, *probe, "scalar/2-digits"): row for probe, row in scalars.items()}
     expected[DAY, None, "content/GC_MS", "", "0/10/1-100"] = (1, 1, [(5, 2, whole)])
+    expected[DAY, None, "content_GC_MS", "", "0/10/1-100"] = (1, 1, [(7, 1, whole)])
     expected[DAY, None, "content/K", "x", "0/10/1-100"] = (1, 1, [(1, 1, whole)])
     assert found(project) == expected
 

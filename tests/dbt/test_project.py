@@ -11,12 +11,13 @@ from datetime import date
 import pytest
 import yaml
 
-from telemetry_warehouse import dbt, schemas
+from telemetry_warehouse import agreement, dbt, night
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.errors import Refused, WarehouseError
+from telemetry_warehouse.estimate import estimate
 from telemetry_warehouse.gates.expectations import parse
-from tests.dbt.project import SOURCES, definition, main_ping, manifest, models
+from tests.dbt.project import definition, main_ping, manifest, models
 
 DAY = date(2026, 3, 1)
 
@@ -24,11 +25,7 @@ DAY = date(2026, 3, 1)
 @pytest.fixture(scope="module")
 def warehouse(warehouse_home) -> Warehouse:
     warehouse = Warehouse(warehouse_home)
-    types = schemas.load(warehouse_home.schemas)
-    for name in SOURCES.values():
-        warehouse.ensure(types[schemas.TypeName(*name)].stable)
-    for node in (*models(warehouse_home).values(), changes(warehouse_home)):
-        warehouse.ensure(definition(node))
+    night.prepare(warehouse)
     return warehouse
 
 
@@ -142,9 +139,10 @@ def test_a_new_pattern_is_one_line_and_so_is_a_new_column(warehouse, tmp_path, m
         for field in warehouse.client.get_table(f"derived_candidates.{name}").schema
     }
     assert built >= {"tabs_opened_max", "days_opened_tabs_bits"}
-    dbt._invoke(warehouse.settings, ["compile", "--select", "clients_last_seen"], dbt._manifest(warehouse.settings))
-    [view] = (tmp_path / "target" / "compiled").rglob("clients_last_seen.sql")
-    assert all(f" as {name}," in view.read_text() for name in ("days_since_opened_tabs", "opened_tabs_in_7_days"))
+    # The published table is older than the pattern; views are deployed before any night has built it.
+    night.prepare(Warehouse(warehouse.settings))
+    view = {field.name: field.description for field in warehouse.client.get_table("telemetry.clients_last_seen").schema}
+    assert view["days_since_opened_tabs"] and view["opened_tabs_in_7_days"]
 
 
 def add_line(path, column: str) -> None:
@@ -173,17 +171,30 @@ def test_a_ping_type_that_is_not_listed_is_named(warehouse, tmp_path, monkeypatc
 
 def test_tables_that_disagree_are_named_and_empty_days_agree(warehouse):
     day, app = date(2031, 3, 1), uuid.uuid4().hex
-    assert dbt.check(warehouse.settings, day, day) == len(list((dbt.PROJECT / "tests").glob("*.sql")))
+    assert dbt.run_tests(warehouse.settings, day, day) == len(list((dbt.PROJECT / "tests").glob("*.sql")))
     use = {"submission_date": str(day), "app_name": app, "client_id": "c"}
     warehouse.load_rows("derived.clients_daily_v1", [use | {"pings_aggregated_by_this_row": 2}])
-    warehouse.load_rows("derived.clients_last_seen_v1", [use | {"days_seen_bits": 1}])
+    warehouse.load_rows("derived.clients_last_seen_v1", [use | {"days_seen_bits": 2}])
+    warehouse.load_rows(
+        "derived.active_users_v1", [{"submission_date": "2031-02-16", "app_name": app, "active_dau": 1}]
+    )
     with pytest.raises(WarehouseError) as raised:
-        dbt.check(warehouse.settings, day, day)
+        dbt.run_tests(warehouse.settings, day, day)
     named = {name for name in (path.stem for path in (dbt.PROJECT / "tests").iterdir()) if name in str(raised.value)}
     assert named == {
         "pings_are_in_clients_daily_or_counted_as_left_out",
         "active_users_of_today_are_the_clients_of_today",
+        "bits_of_clients_last_seen_are_the_days_of_clients_daily",
+        "clients_are_first_seen_on_their_first_day",
+        "retention_counts_the_active_users_of_its_metric_date",
     }
+
+
+def test_days_that_were_never_built_are_not_said_to_agree(warehouse):
+    with pytest.raises(Refused, match="2031-03-02 is after 2031-03-01"):
+        agreement.check(warehouse, date(2031, 3, 2), date(2031, 3, 1))
+    with pytest.raises(Refused, match="was never built for 2031-03-01; run `./warehouse backfill 2031-03-01"):
+        agreement.check(warehouse, date(2031, 3, 1), date(2031, 3, 2))
 
 
 def test_the_docs_are_one_page_that_loads_nothing_from_outside(warehouse):
@@ -215,6 +226,9 @@ def test_views_keep_to_the_days_asked_for(warehouse):
     )
     use = (False, True, False, True, "casual", 15)
     assert [tuple(r.values()) for r in rows] == [("c", 1, 7, date(2026, 2, 1), *use), ("d", 1, 7, None, *use)]
+    # Who does not ask for the first day does not read the table that has it for all clients ever seen.
+    mau = f"SELECT COUNT(*) FROM telemetry.clients_last_seen WHERE submission_date = '{DAY}' AND active_in_28_days"
+    assert estimate(warehouse, mau).tables.keys() == {"derived.clients_last_seen_v1"}
     for view in models(warehouse.settings, "view"):
         field = {
             "main": "DATE(submission_timestamp)",

@@ -94,4 +94,4 @@ def test_the_backfill_dag_rebuilds_its_range_to_the_same_bytes(api, warehouse, t
         "SELECT COUNT(DISTINCT table_name) AS n FROM monitoring.pipeline_runs"
         f" WHERE run = '{run}' AND status = 'published'"
     )
-    assert row["n"] == 4
+    assert row["n"] == len(lineage.load(warehouse.settings).select("clients_daily_v1+"))

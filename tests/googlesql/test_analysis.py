@@ -7,6 +7,7 @@ about by being merged. BigQuery's demand for a filter on partitions is asked of 
 import pytest
 
 from telemetry_warehouse import dedup
+from telemetry_warehouse.bigquery import render
 from telemetry_warehouse.settings import ROOT
 from tests.googlesql import sent
 from tests.googlesql.warehouse import DAY, FROZEN, gate_queries, live_tables
@@ -38,8 +39,13 @@ def test_deduplication_is_accepted_and_reads_named_days(known, warehouse_home):
     statements = {}
     for live in live_tables(warehouse_home):
         [statements[live.id]] = dedup.selects(f"{live.id} {FROZEN}", DAY, DAY)
-        statements[f"distances in {live.id}"] = dedup.distances(live.id, "x", DAY, DAY)
+        days = {"start_date": DAY, "end_date": DAY, "most_days": dedup.DISTANCE_DAYS}
+        statements[f"distances in {live.id}"] = render("duplicates", live=live.id, slice="TRUE", **days)
     assert known.complaints(statements) == []
+
+
+def test_every_data_test_is_accepted_and_reads_named_days(known, compiled):
+    assert compiled.tests and known.complaints(compiled.tests) == []
 
 
 def test_publishing_each_table_is_accepted_and_touches_named_days(known, warehouse_home):

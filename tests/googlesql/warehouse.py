@@ -21,26 +21,30 @@ FROZEN = "FOR SYSTEM_TIME AS OF TIMESTAMP '2020-01-06 00:00:00.000000+00'"
 
 @dataclass(frozen=True)
 class Compiled:
-    """What dbt makes of the project's models and views for project.START..END, and of its functions."""
+    """What dbt makes of the project's models, views and data tests for project.START..END, and of its functions."""
 
     models: dict[str, str]
     views: dict[str, str]
+    tests: dict[str, str]
     functions: dict[str, tuple[dict, str]]
 
 
 def compiled(settings: Settings) -> Compiled:
     models = project.compiled(settings)
     days = json.dumps({"start_date": project.START, "end_date": project.END})
-    others = ["--select", "resource_type:function", "config.materialized:view", "--exclude", "resource_type:test"]
+    others = ["--select", "resource_type:function", "config.materialized:view", "test_type:singular"]
     dbt._invoke(settings, ["compile", *others, "--vars", days], dbt._manifest(settings))
     folder = settings.dbt_target / "compiled" / "telemetry_warehouse"
-    functions = project.manifest(settings)["functions"].values()
+    manifest = project.manifest(settings)
+    functions = manifest["functions"].values()
+    tests = [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
     return Compiled(
         models=models,
         views={
             name: (folder / node["original_file_path"]).read_text()
             for name, node in project.models(settings, "view").items()
         },
+        tests={node["name"]: (folder / node["original_file_path"]).read_text() for node in tests},
         functions={node["name"]: (node, (folder / node["original_file_path"]).read_text()) for node in functions},
     )
 

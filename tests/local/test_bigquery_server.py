@@ -1,9 +1,10 @@
-"""The corrections of the emulator: each test fails without the one it names; that of the fifth is in test_tables."""
+"""The corrections of the emulator, each with a test that fails without it; that of the fifth is in test_tables."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from telemetry_warehouse.local import bigquery_server
@@ -49,6 +50,20 @@ def test_a_string_loaded_into_a_json_column_stays_a_string(client):
     rows = [{"n": n, "value": value} for n, value in enumerate(values)]
     client.load_table_from_json(rows, "corrections.loaded", job_config=config).result()
     assert [row.value for row in client.query_and_wait("SELECT value FROM corrections.loaded ORDER BY n")] == values
+
+
+def test_what_is_said_of_one_table_without_listing_all_is_right(client):
+    client.query_and_wait("CREATE TABLE corrections.its (n INT64 NOT NULL, r STRUCT<n INT64>)")
+    client.query_and_wait("INSERT INTO corrections.its (n) VALUES (1), (2)")
+    client.query_and_wait("CREATE VIEW corrections.looks AS SELECT n FROM corrections.its")
+    table, view = client.get_table("corrections.its"), client.get_table("corrections.looks")
+    assert (table.table_type, table.num_rows, view.table_type) == ("TABLE", 2, "VIEW")
+    assert [(field.name, field.mode) for field in table.schema] == [("n", "REQUIRED"), ("r", "NULLABLE")]
+    client.delete_table("corrections.its")
+    with pytest.raises(NotFound):
+        client.get_table("corrections.its")
+    job = client.query("SELECT 1 AS n UNION ALL SELECT 2")
+    assert client.get_table(job.destination).num_rows == 2 == job.result().total_rows
 
 
 def test_any_other_query_without_the_filter_is_still_refused(client):

@@ -2,15 +2,17 @@
 
 import random
 import uuid
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import yaml
 
-from telemetry_warehouse import dedup, tables
+from telemetry_warehouse import dedup
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.lineage import LOOK_BACK_DAYS
 from telemetry_warehouse.settings import ROOT
+from telemetry_warehouse.tables import Table
 
 FIRST = date(2026, 3, 1)
 COLUMNS = (
@@ -114,20 +116,27 @@ def test_monitoring_says_how_far_apart_duplicates_are(warehouse, live):
         *(message(21, "f"), message(20, "f")),  # the day after the range is not looked at
     ]
     warehouse.load_rows(live, messages)
-    warehouse.ensure(tables.from_file("monitoring", "duplicates"))
-    for _ in range(2):
-        first, last = FIRST + timedelta(days=19), FIRST + timedelta(days=20)
-        warehouse.query(dedup.distances(live, live, first, last))
-    rows = warehouse.rows(
-        "SELECT submission_date, distance_days, messages FROM monitoring.duplicates"
-        f" WHERE table_name = '{live}' ORDER BY submission_date, distance_days"
-    )
-    assert [((r["submission_date"] - FIRST).days, r["distance_days"], r["messages"]) for r in rows] == [
-        (19, 2, 1),
-        (20, 0, 2),
-        (20, 1, 1),
-        (20, 14, 1),
-    ]
+    dataset, name = live.split(".")
+    table = Table(dataset, name, (), retention_days=None)
+    first, last = FIRST + timedelta(days=19), FIRST + timedelta(days=20)
+    for slices in (1, 3):
+        sliced = Warehouse(replace(warehouse.settings, dedup_slices=slices))
+        dedup.record_distances(sliced, table, table, first, last)
+    rows = warehouse.rows(f"SELECT * FROM monitoring.duplicates WHERE table_name = '{live}'")
+    for counted_at in {row["counted_at"] for row in rows}:
+        counted = [row for row in rows if row["counted_at"] == counted_at]
+        assert len(counted) == 2 * 15
+        found = {(r["submission_date"], r["distance_days"]): r["messages"] for r in counted if r["messages"]}
+        assert found == {(first, 2): 1, (last, 0): 2, (last, 1): 1, (last, 14): 1}
+    assert len(rows) == 2 * 2 * 15
+
+
+def test_days_whose_past_has_expired_are_not_counted_again(warehouse, live):
+    dataset, name = live.split(".")
+    table, yesterday = Table(dataset, name, (), retention_days=20), datetime.now(UTC).date() - timedelta(days=1)
+    dedup.record_distances(warehouse, table, table, yesterday - timedelta(days=30), yesterday)
+    rows = warehouse.rows(f"SELECT DISTINCT submission_date FROM monitoring.duplicates WHERE table_name = '{live}'")
+    assert len(rows) == 20 - 14 - 1
 
 
 def test_a_message_landed_twice_is_one_document(warehouse, live):

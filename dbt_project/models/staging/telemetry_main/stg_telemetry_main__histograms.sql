@@ -1,8 +1,8 @@
--- What main pings measured in every process: histograms and numeric scalars, plain and keyed, in the common shape.
--- The parent process's scalars have columns where the schema names them; others are in additional_properties.
+-- What main pings measured in every process that the schema names: histograms and numeric scalars, plain and keyed, in
+-- the common shape. The parent's scalars have columns where the schema names them; others are in additional_properties.
 {%- set stable = source('telemetry_stable', 'main_v4') %}
 {%- set parent_scalars = 'payload.processes.parent.scalars' %}
-{%- set others = ['content', 'dynamic', 'extension', 'gpu', 'socket'] %}
+{%- set others = members_of(stable, 'payload.processes') | reject('equalto', 'parent') | list %}
 {%- set maps = [
     'payload.histograms as parent_histograms',
     'payload.keyed_histograms as parent_keyed_histograms',
@@ -15,20 +15,21 @@
         {%- do maps.append('payload.processes.' ~ process ~ '.' ~ map ~ ' as ' ~ process ~ '_' ~ map) %}
     {%- endfor %}
 {%- endfor %}
+{%- set name_of_member %}regexp_extract(member, r'^"([^"]+)"'){% endset %}
+{%- set value_of_member %}regexp_extract(member, r':([^:]+)$'){% endset %}
 with pings as (
     {{ pings_with(stable, 'application.build_id', maps) }}
 ),
 
 histograms_sent as (
     {%- for process in ['parent'] + others %}
-    {%- set prefix = '' if process == 'parent' else process ~ '/' %}
-    select {{ ping_columns() }}, concat('{{ prefix }}', h.key) as probe, '' as key, {{ histogram_fields('h.value') }}
+    select {{ ping_columns() }}, {{ probe(process, 'h.key') }} as probe, '' as key, {{ histogram_fields('h.value') }}
     from (select {{ ping_columns() }}, {{ process }}_histograms as of_probe from pings)
     cross join unnest(of_probe) as h
     union all
     select {{ ping_columns() }}, probe, h.key as key, {{ histogram_fields('h.value') }}
     from (
-        select {{ ping_columns() }}, concat('{{ prefix }}', p.key) as probe, p.value as of_key
+        select {{ ping_columns() }}, {{ probe(process, 'p.key') }} as probe, p.value as of_key
         from (select {{ ping_columns() }}, {{ process }}_keyed_histograms as of_probe from pings)
         cross join unnest(of_probe) as p
     )
@@ -44,26 +45,26 @@ scalars_sent as (
     union all
     select
         {{ ping_columns() }},
-        replace(regexp_extract(member, r'^"([^"]+)"'), '.', '_') as probe,
+        {{ scalar('parent', name_of_member) }} as probe,
         '' as key,
-        safe_cast(regexp_extract(member, r':(-?[0-9]+)$') as int64) as value
+        {{ whole_number_of_text(value_of_member) }} as value
     from (
-        select {{ ping_columns() }}, regexp_extract_all(parent_others, r'("[^"\\]+":-?[0-9]+)[,}]') as members
+        select {{ ping_columns() }}, regexp_extract_all(parent_others, r'("[^"\\]+":-?[0-9][0-9.eE+-]*)[,}]') as members
         from pings
         where parent_others is not null
     )
     cross join unnest(members) as member
     {%- for process in others %}
     union all
-    select {{ ping_columns() }}, concat('{{ process }}/', replace(s.key, '.', '_')) as probe, '' as key, {{ json_integer('s.value') }} as value
+    select {{ ping_columns() }}, {{ scalar(process, 's.key') }} as probe, '' as key, {{ whole_number_of_json('s.value') }} as value
     from (select {{ ping_columns() }}, {{ process }}_scalars as of_probe from pings)
     cross join unnest(of_probe) as s
     {%- endfor %}
     {%- for process in ['parent'] + others %}
     union all
-    select {{ ping_columns() }}, probe, s.key as key, {{ json_integer('s.value') }} as value
+    select {{ ping_columns() }}, probe, s.key as key, {{ whole_number_of_json('s.value') }} as value
     from (
-        select {{ ping_columns() }}, concat('{{ '' if process == 'parent' else process ~ '/' }}', replace(p.key, '.', '_')) as probe, p.value as of_key
+        select {{ ping_columns() }}, {{ scalar(process, 'p.key') }} as probe, p.value as of_key
         from (select {{ ping_columns() }}, {{ process }}_keyed_scalars as of_probe from pings)
         cross join unnest(of_probe) as p
     )
