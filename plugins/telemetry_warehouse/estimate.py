@@ -14,7 +14,7 @@ from datetime import date
 
 import sqlglot
 from google.api_core.exceptions import NotFound
-from google.cloud.bigquery import SchemaField, Table
+from google.cloud.bigquery import ArrayQueryParameter, SchemaField, Table
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
@@ -91,7 +91,10 @@ def stage_estimates(warehouse: Warehouse, runs: list[dict]) -> list[dict[str, Es
         instead = {name: estimator.published(run["table_name"], run["start_date"], run["end_date"])}
         for job in (job for job in jobs if name in job.query):
             part = job.labels.get("stage") or {"SELECT": "gate"}.get(job.statement_type, "build")
-            parameters = {parameter.name: parameter.value for parameter in job.query_parameters}
+            parameters = {
+                parameter.name: parameter.values if isinstance(parameter, ArrayQueryParameter) else parameter.value
+                for parameter in job.query_parameters
+            }
             queries[Query(job.query, parameters, instead)] = number, part
     parts: list[dict[str, list[Estimate]]] = [{"build": [], "gate": [], "publish": []} for _ in runs]
     for (number, part), found in zip(queries.values(), estimator.estimates(queries), strict=True):

@@ -40,7 +40,10 @@ def pid_of(settings, name: str) -> int:
 def test_nothing_is_lost_and_nothing_doubles_whatever_is_killed_whenever(home):
     chance = random.Random(20)
     [document_type] = schemas.load(home.schemas).values()
-    sent = 0
+    # The tables are there before anything is killed: the stand-in does not make a table in one step.
+    publish(home, messages(document_type, [{"n": 0}, b"{"]))
+    land(Warehouse(home), until_empty=True)
+    sent = 1
     for victim in KILLS:
         documents = [{"n": n} for n in range(sent, sent + 1500)] + [b"{"]
         sent += 1500
@@ -63,11 +66,11 @@ def test_nothing_is_lost_and_nothing_doubles_whatever_is_killed_whenever(home):
         land(warehouse, until_empty=True)
         found = Counter(row["n"] for row in live(warehouse, document_type, "n"))
         broken = len({row["document_id"] for row in errors(warehouse, document_type)})
-        if len(found) == sent and broken == len(KILLS):
+        if len(found) == sent and broken == len(KILLS) + 1:
             break
         time.sleep(5)
     assert found.keys() == set(range(sent))
-    assert broken == len(KILLS)
+    assert broken == len(KILLS) + 1
 
     step = lineage.Step(document_type.stable.id, "dedup", {"live": document_type.live.id}, 2, False)
     day = date.fromisoformat(DAY)
