@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from telemetry_warehouse import night
+from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import SettingsError
 from telemetry_warehouse.local import airflow, ports, pubsub_server, standins
 from telemetry_warehouse.local.servers import PubSub
@@ -71,6 +73,13 @@ def warehouse_home() -> Iterator[Settings]:
     with temporary_home() as settings:
         standins.up(settings, say=lambda _: None)
         yield settings
+
+
+@pytest.fixture(scope="session")
+def prepared_home(warehouse_home) -> Settings:
+    """`warehouse_home` with every published table, function and view of the project."""
+    night.prepare(Warehouse(warehouse_home))
+    return warehouse_home
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from telemetry_warehouse import dbt, lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.cli import main
 from telemetry_warehouse.errors import WarehouseError
@@ -54,12 +53,8 @@ def flight(client: str, day: str, name: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def warehouse(warehouse_home) -> Warehouse:
-    warehouse = Warehouse(warehouse_home)
-    dbt.prepare(warehouse_home)
-    for step in lineage.load(warehouse_home).steps:
-        if step.table in (DAILY, FIRST_SEEN, MAIN, FLIGHT):
-            warehouse.create(stages.definition(warehouse, step))
+def warehouse(prepared_home) -> Warehouse:
+    warehouse = Warehouse(prepared_home)
     days = ["2025-05-31", "2025-06-01", "2025-06-28", "2025-06-29"]
     rows = [day_row(ONE, day) for day in days] + [day_row(ONE, "2025-06-28", "Fleet"), day_row(OTHER, "2025-06-15")]
     warehouse.load_rows(DAILY, rows)

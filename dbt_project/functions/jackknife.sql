@@ -3,25 +3,25 @@ if(
     array_length(list) != 20,
     error(format('jackknife: %d buckets are given; give all 20 client buckets, those without a client too', array_length(list))),
     (
-        select
-            struct(
-                any_value(estimate) as estimate,
-                any_value(estimate) - 2.093024 * if(count(deviation) = 20, sqrt(0.95 * sum(deviation * deviation)), null) as low,
-                any_value(estimate) + 2.093024 * if(count(deviation) = 20, sqrt(0.95 * sum(deviation * deviation)), null) as high
-            )
+        select struct(estimate as estimate, estimate - margin as low, estimate + margin as high)
         from (
-            select estimate, without_it - avg(without_it) over () as deviation
+            select
+                any_value(estimate) as estimate,
+                2.093024 * if(count(deviation) = 20, sqrt(0.95 * sum(deviation * deviation)), null) as margin
             from (
-                select
-                    if(d is null, n, safe_divide(n, d)) as estimate,
-                    if(d is null, (n - numerator) * 20 / 19, safe_divide(n - numerator, d - denominator)) as without_it
+                select estimate, without_it - avg(without_it) over () as deviation
                 from (
                     select
-                        ifnull(b.numerator, 0) as numerator,
-                        ifnull(b.denominator, 0) as denominator,
-                        sum(ifnull(b.numerator, 0)) over () as n,
-                        sum(b.denominator) over () as d
-                    from unnest(list) as b
+                        if(d is null, n, safe_divide(n, d)) as estimate,
+                        if(d is null, (n - numerator) * 20 / 19, safe_divide(n - numerator, d - denominator)) as without_it
+                    from (
+                        select
+                            ifnull(b.numerator, 0) as numerator,
+                            ifnull(b.denominator, 0) as denominator,
+                            sum(ifnull(b.numerator, 0)) over () as n,
+                            sum(b.denominator) over () as d
+                        from unnest(list) as b
+                    )
                 )
             )
         )

@@ -9,15 +9,12 @@
 
 {# The pings of the range; `app_build_id` and `maps`, what else is needed of them, as SQL. #}
 {% macro pings_with(stable, app_build_id, maps) -%}
+    {%- set said = standard_columns_and({'app_build_id': app_build_id}) %}
     select
-        date(submission_timestamp) as submission_date,
-        document_id,
-        client_id,
-        sample_id,
-        normalized_app_name as app_name,
-        normalized_channel as channel,
-        normalized_os as os,
-        {{ ([app_build_id ~ ' as app_build_id'] + maps) | join(',\n        ') }}
+        {%- for name in ping_columns().split(', ') %}
+        {{ said[name] }} as {{ name }},
+        {%- endfor %}
+        {{ maps | join(',\n        ') }}
     from {{ stable }}
     where {{ in_range('date(submission_timestamp)') }}
 {%- endmacro %}

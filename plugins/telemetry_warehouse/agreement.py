@@ -1,6 +1,6 @@
 """Do published tables agree with each other? The data tests of dbt_project/tests, on days that were built."""
 
-from datetime import date, timedelta
+from datetime import date
 
 from telemetry_warehouse import dbt, lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
@@ -16,10 +16,8 @@ def check(warehouse: Warehouse, start: date, end: date) -> int:
     if start > end:
         raise Refused(f"{start} is after {end}; give the first day first")
     wanted = [step.table for step in lineage.load(warehouse.settings).steps if step.kind == "model"]
-    runs = stages.published(warehouse, wanted, start, end)
-    for table in wanted:
-        built = [(run["start_date"], run["end_date"]) for run in runs if run["table_name"] == table]
-        for day in (start + timedelta(days=n) for n in range((end - start).days + 1)):
-            if not any(first <= day <= last for first, last in built):
-                raise Refused(f"{table} was never built for {day}; run `./warehouse backfill {day} {end}` first")
+    for table, missing in stages.never_built(warehouse, wanted, start, end).items():
+        if missing:
+            day = missing[0]
+            raise Refused(f"{table} was never built for {day}; run `./warehouse backfill {day} {end}` first")
     return dbt.run_tests(warehouse.settings, start, end)

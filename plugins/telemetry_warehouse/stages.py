@@ -272,15 +272,21 @@ def _refuse_missing_inputs(warehouse, step: Step, start: date, end: date, built_
     wanted = [table for table in step.inputs.values() if table in known and table not in built_before]
     if not wanted:
         return
-    runs = published(warehouse, wanted, start, end)
-    for table in wanted:
-        built = {day for run in runs if run["table_name"] == table for day in _each(run["start_date"], run["end_date"])}
-        missing = [day for day in _each(start, end) if day not in built]
+    for table, missing in never_built(warehouse, wanted, start, end).items():
         if missing:
             raise Refused(
                 f"{step.table} {_days(start, end)} reads {table}, which was never built for"
                 f" {_days(missing[0], missing[-1])}; run `./warehouse backfill {missing[0]} {missing[-1]}` first"
             )
+
+
+def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
+    """For each table, the days of first..last for which it was never published."""
+    runs = published(warehouse, wanted, first, last)
+    built = {table: set() for table in wanted}
+    for run in runs:
+        built[run["table_name"]].update(_each(run["start_date"], run["end_date"]))
+    return {table: [day for day in _each(first, last) if day not in days] for table, days in built.items()}
 
 
 def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:

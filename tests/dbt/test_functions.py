@@ -5,16 +5,13 @@ import zlib
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
 
-from telemetry_warehouse import dbt
 from telemetry_warehouse.bigquery import Warehouse
 from tests.dbt.project import manifest
 
 
 @pytest.fixture(scope="module")
-def warehouse(warehouse_home) -> Warehouse:
-    manifest(warehouse_home)
-    dbt._invoke(warehouse_home, ["build", "--select", "resource_type:function"], dbt._manifest(warehouse_home))
-    return Warehouse(warehouse_home)
+def warehouse(prepared_home) -> Warehouse:
+    return Warehouse(prepared_home)
 
 
 @pytest.fixture(scope="module")

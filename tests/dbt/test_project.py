@@ -13,7 +13,6 @@ import yaml
 
 from telemetry_warehouse import agreement, dbt, night
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.errors import Refused, WarehouseError
 from telemetry_warehouse.estimate import estimate
 from telemetry_warehouse.gates.expectations import parse
@@ -23,10 +22,8 @@ DAY = date(2026, 3, 1)
 
 
 @pytest.fixture(scope="module")
-def warehouse(warehouse_home) -> Warehouse:
-    warehouse = Warehouse(warehouse_home)
-    night.prepare(warehouse)
-    return warehouse
+def warehouse(prepared_home) -> Warehouse:
+    return Warehouse(prepared_home)
 
 
 def changes(settings) -> dict:
@@ -65,8 +62,6 @@ def test_every_table_and_column_is_described(warehouse_home):
 
 
 def test_every_column_of_every_view_says_what_it_means_where_analysts_look(warehouse):
-    dbt.deploy(warehouse.settings)
-    describe_views(warehouse)
     views = [warehouse.client.get_table(f"telemetry.{name}") for name in models(warehouse.settings, "view")]
     assert [view.table_id for view in views if not view.description] == []
     assert [(view.table_id, field.name) for view in views for field in view.schema if not field.description] == []

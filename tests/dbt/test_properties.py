@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from telemetry_warehouse import dbt, dedup
+from telemetry_warehouse import dedup
 from telemetry_warehouse.bigquery import Warehouse
-from tests.dbt.project import Project, main_ping, manifest
+from tests.dbt.project import Project, main_ping
 from tests.e2e import plain
 
 FIRST = date(2026, 1, 1)
@@ -118,19 +118,13 @@ def test_dedup_of_any_arrangement(warehouse, live, documents, look_back, slices)
 VALUES = st.sampled_from([None, "", "a", "A", "ä", "0", " "])
 
 
-@pytest.fixture(scope="module")
-def functions(warehouse_home) -> None:
-    manifest(warehouse_home)
-    dbt._invoke(warehouse_home, ["build", "--select", "resource_type:function"], dbt._manifest(warehouse_home))
-
-
 def literal(value: str | None) -> str:
     return "NULL" if value is None else f"'{value}'"
 
 
 @batches
 @given(lists=batch_of(st.lists(VALUES, max_size=7), 150))
-def test_mode_last_of_any_list(warehouse, functions, lists):
+def test_mode_last_of_any_list(warehouse, prepared_home, lists):
     rows = [f"STRUCT({n} AS n, ARRAY<STRING>[{', '.join(map(literal, each))}] AS list)" for n, each in enumerate(lists)]
     found = warehouse.rows(f"SELECT udf.mode_last(list) AS mode FROM UNNEST([{', '.join(rows)}]) ORDER BY n")
     pairs = [(each, row["mode"]) for each, row in zip(lists, found, strict=True)]
@@ -199,7 +193,7 @@ def newest_first(bits: int) -> list[int]:
 
 @batches
 @given(batch=batch_of(readings(), 200))
-def test_functions_on_any_bits(warehouse, functions, batch):
+def test_functions_on_any_bits(warehouse, prepared_home, batch):
     rows = (f"STRUCT({n} AS nth, {b} AS b, {p} AS p, {s} AS s, {k} AS k)" for n, (b, p, s, k) in enumerate(batch))
     found = warehouse.rows(
         "SELECT udf.bits28_to_string(b) AS text, udf.bits28_from_string(udf.bits28_to_string(b)) AS back,"

@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from telemetry_warehouse import dbt, schemas
-from telemetry_warehouse.bigquery import Warehouse
-from tests.dbt.project import SOURCES, definition, manifest, models
+from telemetry_warehouse import dbt
+from tests.dbt.project import manifest, models
 
 # Models without a unit test, and where they are tested instead.
 TESTED_ELSEWHERE = {
@@ -15,23 +14,6 @@ TESTED_ELSEWHERE = {
     "stg_telemetry_main__activity": "test_clients_daily.py",
     "stg_telemetry_main__histograms": "test_histogram_aggregates.py",
 }
-
-
-@pytest.fixture
-def tables(warehouse_home) -> None:
-    """The published and stable tables, empty: a fixture's columns have the types that the table's have."""
-    warehouse = Warehouse(warehouse_home)
-    types = schemas.load(warehouse_home.schemas)
-    for table in [types[schemas.TypeName(*name)].stable for name in SOURCES.values()]:
-        warehouse.ensure(table)
-    for node in models(warehouse_home).values():
-        warehouse.ensure(definition(node))
-    warehouse.ensure_dataset("telemetry")
-    dbt._invoke(
-        warehouse_home,
-        ["build", "--select", "+config.materialized:view,resource_type:function"],
-        dbt._manifest(warehouse_home),
-    )
 
 
 @pytest.fixture
@@ -49,8 +31,8 @@ def graph_in_unit_tests(monkeypatch) -> None:
     monkeypatch.setattr(TestRunner, "build_unit_test_manifest_from_test", build_with_graph)
 
 
-def test_every_unit_test_holds(warehouse_home, tables, graph_in_unit_tests):
-    dbt._invoke(warehouse_home, ["test", "--select", "test_type:unit"], dbt._manifest(warehouse_home))
+def test_every_unit_test_holds(prepared_home, graph_in_unit_tests):
+    dbt._invoke(prepared_home, ["test", "--select", "test_type:unit"], dbt._manifest(prepared_home))
 
 
 def test_every_model_that_computes_something_has_a_unit_test(warehouse_home):

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from telemetry_warehouse import dbt, dedup, lineage, schemas
+from telemetry_warehouse import dedup, lineage, schemas
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.settings import Settings
 from telemetry_warehouse.tables import Table
@@ -108,16 +108,15 @@ def apart(emulator: list[dict], reference: list[dict]) -> dict:
 
 
 @pytest.fixture(scope="module")
-def both(warehouse_home, googlesql, functions) -> Both:
+def both(prepared_home, googlesql, functions) -> Both:
     """The clients' first weeks are built; the tables of the last one, from BUILT on, are not."""
-    dbt._invoke(warehouse_home, ["build", "--select", "resource_type:function"], dbt._manifest(warehouse_home))
-    project = Project(warehouse_home, f"googlesql_{uuid.uuid4().hex[:12]}")
+    project = Project(prepared_home, f"googlesql_{uuid.uuid4().hex[:12]}")
     received = pings(seed=4)
     project.load("main", received)
     project.load("flight", [flight(n) for n in range(40)])
     made = Both(project, googlesql, functions)
     project.warehouse.load_rows(made.live.id, received + again(received, seed=5))
-    for step in read_by_models(warehouse_home):
+    for step in read_by_models(prepared_home):
         project.build(step.name, FIRST, BUILT - timedelta(days=1))
     return made
 

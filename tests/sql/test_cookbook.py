@@ -12,7 +12,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from telemetry_warehouse import night, reads
+from telemetry_warehouse import reads
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.settings import ROOT
 from tests.dbt.project import Project
@@ -53,9 +53,8 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def warehouse(warehouse_home, world):
-    project = Published(warehouse_home, "derived")
-    night.prepare(project.warehouse)
+def warehouse(prepared_home, world):
+    project = Published(prepared_home, "derived")
     project.clear()
     project.load("clients_daily_v1", map(as_json, world.daily))
     project.load("histogram_aggregates_by_build_v1", map(as_json, world.histograms))

@@ -112,16 +112,14 @@ _OF_COLUMNS = f"""
     FROM {{catalogue}}.ducklake_column
     WHERE end_snapshot IS NULL AND parent_column IS NULL AND table_id IN (SELECT table_id {_OF_TABLE})
 """
-_SHORTER_WAYS = {
+# By a part of the listing's SQL: what asks DuckLake for one table, and what asks for one result.
+_IN_DUCKLAKE = {
     "FROM duckdb_tables()": f"SELECT table_name, 'TABLE', coalesce(record_count, 0) {_OF_TABLE}"
     f" UNION ALL SELECT view_name, 'VIEW', 0 {_OF_VIEW}",
     "AND NOT is_nullable": f"SELECT column_name {_OF_COLUMNS} AND NOT nulls_allowed",
     "AND column_name = ?": f"SELECT 1 {_OF_COLUMNS} AND column_name = $3",
 }
-
-
-# The result of every query is a table of its own, and they are many: one is asked for by its name.
-_OF_RESULT = {
+_IN_RESULTS = {
     "FROM duckdb_tables()": "SELECT {text}, 'TABLE', count(*) FROM {table}",
     "AND NOT is_nullable": "SELECT column_name FROM (DESCRIBE {table}) WHERE \"null\" = 'NO'",
 }
@@ -129,27 +127,25 @@ _OF_RESULT = {
 
 def look_at_one_table_without_listing_all() -> None:
     """Every statement asks several times what a table is. With 60 tables that took a third of a small job's time, and
-    more with every query, because results are tables too."""
+    more with every query, because the result of each is a table too."""
     import duckdb
     from local_bigquery.engine import database
 
     fetch = database.fetch
 
     def fetch_by_the_shorter_way(sql, params=None):
-        if "duckdb_" not in sql or not params or None in params:
+        listing = next((part for part in _IN_DUCKLAKE if part in sql), None)
+        # A listing of all tables of a dataset has no table's name.
+        if listing is None or None in params:
             return fetch(sql, params)
-        if params[0] == "emulator":
-            for listing, shorter in _OF_RESULT.items():
-                if listing in sql:
-                    text = "'" + params[2].replace("'", "''") + "'"
-                    try:
-                        return fetch(shorter.format(text=text, table=database.quote(*params)))
-                    except duckdb.CatalogException:
-                        return []
-        elif params[0] in database._attached:
-            for listing, shorter in _SHORTER_WAYS.items():
-                if listing in sql:
-                    return fetch(shorter.format(catalogue=f'"__ducklake_metadata_{params[0]}"'), params[1:])
+        if params[0] in database._attached:
+            return fetch(_IN_DUCKLAKE[listing].format(catalogue=f'"__ducklake_metadata_{params[0]}"'), params[1:])
+        if params[0] == "emulator" and listing in _IN_RESULTS:
+            text = "'" + params[2].replace("'", "''") + "'"
+            try:
+                return fetch(_IN_RESULTS[listing].format(text=text, table=database.quote(*params)))
+            except duckdb.CatalogException:
+                return []
         return fetch(sql, params)
 
     database.fetch = fetch_by_the_shorter_way

@@ -7,15 +7,7 @@ with pings as (
 )
 
 select
-    {{ in_shape('activity', {
-        'submission_date': 'date(submission_timestamp)',
-        'submission_timestamp': 'submission_timestamp',
-        'document_id': 'document_id',
-        'client_id': 'client_id',
-        'sample_id': 'sample_id',
-        'app_name': 'normalized_app_name',
-        'channel': 'normalized_channel',
-        'os': 'normalized_os',
+    {{ in_shape('activity', standard_columns_and({
         'os_version': 'environment.system.os.version',
         'locale': 'environment.settings.locale',
         'app_version': 'application.version',
@@ -24,7 +16,6 @@ select
         'architecture': 'application.architecture',
         'distribution_id': 'environment.partner.distribution_id',
         'distributor': 'environment.partner.distributor',
-        'country': 'normalized_country_code',
         'subdivision1': 'metadata.geo.subdivision1',
         'city': 'metadata.geo.city',
         'windows_build_number': whole_number('environment.system.os.windows_build_number'),
@@ -64,5 +55,5 @@ select
         'experiments': 'array(select as struct e.key as key, e.value.branch as value from unnest(enrolments) as e)',
         'active_addons': "array(select as struct a.key as id, a.value.name as name, json_value(a.value.version) as version,"
             ~ " a.value.type as type, a.value.is_system as is_system from unnest(addons) as a)",
-    }) }}
+    })) }}
 from pings
