@@ -24,9 +24,7 @@
     concat(
         ifnull(cast({{ histogram }}.histogram_type as string), '?'), '/',
         ifnull(cast({{ histogram }}.bucket_count as string), '?'), '/',
-        array_to_string(
-            array(select cast(bound as string) from unnest({{ histogram }}.`range`) as bound with offset as nth order by nth), '-'
-        )
+        replace(translate(to_json_string(ifnull({{ histogram }}.`range`, [])), '[]"', ''), ',', '-')
     ) as layout,
     {{ histogram }}.`values` as counts
 {%- endmacro %}
