@@ -22,6 +22,7 @@ with DAG(
             title="A table, or table+ for all that follows",
             description="Empty: every table",
         ),
+        "dry_run": Param(False, type="boolean", title="Only log the plan", description="Build nothing"),
     },
     tags=["warehouse"],
 ):

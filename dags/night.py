@@ -6,7 +6,14 @@ from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from telemetry_warehouse import lineage
-from telemetry_warehouse.operators import DEFAULTS, BuildTable, Deploy, LandUntilPast, RebuildStaleDays
+from telemetry_warehouse.operators import (
+    DEFAULTS,
+    BuildTable,
+    Deploy,
+    LandUntilPast,
+    RebuildEarlierDays,
+    WriteReport,
+)
 from telemetry_warehouse.settings import Settings
 
 with DAG(
@@ -21,7 +28,7 @@ with DAG(
 ):
     landed = LandUntilPast(task_id="land_until_midnight", execution_timeout=timedelta(hours=2))
     deployed = Deploy(task_id="deploy_functions_and_views")
-    rebuilt = RebuildStaleDays(task_id="rebuild_stale_days", execution_timeout=timedelta(hours=6))
+    rebuilt = RebuildEarlierDays(task_id="rebuild_earlier_days", execution_timeout=timedelta(hours=6))
     [landed, deployed] >> rebuilt
     steps = lineage.load(Settings.load())
     tasks = {}
@@ -29,3 +36,5 @@ with DAG(
         task = tasks[step.table] = BuildTable(task_id=step.table, table=step.table)
         rebuilt >> task
         [tasks[parent.table] for parent in steps.upstream(step)] >> task
+    # A teardown runs also where a table has failed, and the run of the DAG fails all the same.
+    list(tasks.values()) >> WriteReport(task_id="write_report").as_teardown()

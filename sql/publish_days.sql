@@ -1,4 +1,5 @@
--- Readers see all of the old days or all of the new ones; refused where a newer holder of the lock left its token.
+-- Readers see all of the old days or all of the new ones, and the record of the publish is there as soon as they are.
+-- Refused where a newer holder of the lock left its token.
 BEGIN TRANSACTION;
 ASSERT NOT EXISTS (
   SELECT 1
@@ -7,4 +8,5 @@ ASSERT NOT EXISTS (
 ) AS 'a newer holder of the lock on ${table} is at work; this one must not publish';
 DELETE FROM ${table} WHERE ${days};
 INSERT INTO ${table} (${columns}) SELECT ${columns} FROM ${candidate} WHERE ${days};
+INSERT INTO monitoring.pipeline_runs (${recorded}) VALUES (${record});
 COMMIT TRANSACTION;

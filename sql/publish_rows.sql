@@ -1,15 +1,16 @@
--- One statement, so atomic as it is; refused where a newer holder of the lock left its token.
+-- Readers see all of the old rows or all of the new ones, and the record of the publish is there as soon as they are.
+-- Refused where a newer holder of the lock left its token.
+BEGIN TRANSACTION;
+ASSERT NOT EXISTS (
+  SELECT 1
+  FROM monitoring.publish_tokens
+  WHERE taken_date >= DATE '${token_date}' AND table_name = '${table}' AND token > ${token}
+) AS 'a newer holder of the lock on ${table} is at work; this one must not publish';
 MERGE ${table} AS old
-USING (
-  SELECT *
-  FROM ${candidate}
-  WHERE (
-    SELECT IF(COUNT(*) = 0, TRUE, ERROR('a newer holder of the lock on ${table} is at work; this one must not publish'))
-    FROM monitoring.publish_tokens
-    WHERE taken_date >= DATE '${token_date}' AND table_name = '${table}' AND token > ${token}
-  )
-) AS built
+USING ${candidate} AS built
 ON ${same_key}
 WHEN MATCHED AND built._deleted THEN DELETE
 WHEN MATCHED THEN UPDATE SET ${assignments}
-WHEN NOT MATCHED AND NOT built._deleted THEN INSERT (${columns}) VALUES (${new_columns})
+WHEN NOT MATCHED AND NOT built._deleted THEN INSERT (${columns}) VALUES (${new_columns});
+INSERT INTO monitoring.pipeline_runs (${recorded}) VALUES (${record});
+COMMIT TRANSACTION;

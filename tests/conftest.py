@@ -32,7 +32,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest groups begin."""
-    first = ["chain", "airflow"]
+    first = ["chain", "airflow", "flights"]
     items.sort(key=lambda item: first.index(group) if (group := _group(item.nodeid)) in first else len(first))
 
 
@@ -51,6 +51,8 @@ def _group(nodeid: str) -> str:
     path = nodeid.split("::")[0]
     if path.endswith("airflow.py"):
         return "airflow"
+    if path.endswith("flights_and_real_pings.py"):
+        return "flights"
     return "chain" if path.startswith("tests/e2e/") else path
 
 

@@ -21,14 +21,23 @@ def command(settings: Settings, *arguments: object) -> subprocess.CompletedProce
     Not in this process: dbt looks through the call stack and every imported module at each start, and a test run has
     many of both.
     """
+    process = begin(settings, *arguments)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def begin(settings: Settings, *arguments: object, **environment: object) -> subprocess.Popen:
+    """`./warehouse ARGUMENTS` in a process that goes on by itself."""
     line = [sys.executable, "-m", "telemetry_warehouse.cli", *map(str, arguments)]
-    return subprocess.run(line, env=environment_of(settings), capture_output=True, text=True)
+    variables = environment_of(settings) | {name: str(value) for name, value in environment.items()}
+    return subprocess.Popen(line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def succeed(settings: Settings, *arguments: object) -> None:
+def succeed(settings: Settings, *arguments: object) -> subprocess.CompletedProcess:
     """`./warehouse ARGUMENTS`, which must not fail."""
     done = command(settings, *arguments)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done
 
 
 def checksum(warehouse: Warehouse, table: str, condition: str = "TRUE") -> tuple[int, str]:

@@ -37,6 +37,10 @@ def one_line(capsys) -> str:
         (["replay", "--raw", "1977-07-07", "--error", "parse"], "leave out --type, --day and --error"),
         (["schemas", "no/such/folder"], "no/such/folder is not a directory"),
         (["backfill", "2013-02-01", "2013-02-01", "--select", "nothing_v1", "--dry-run"], "nothing_v1"),
+        (["gate", "nothing_v1", "2013-02-01"], "nothing_v1"),
+        (["gate", "derived.nothing_v1", "2013-02-01"], "no table 'derived.nothing_v1' has a gate"),
+        (["gate", "clients_daily_v1", "1977-07-07"], "no gate has judged derived.clients_daily_v1 1977-07-07"),
+        (["gate", "clients_daily_v1", "2013-02-01", "--by", "ann"], "give --let-through, --reviewed-by, --because"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it_and_a_failing_exit(home, capsys, arguments, said):
@@ -114,6 +118,20 @@ def test_arrow_output_is_a_stream_that_arrow_reads(home, warehouse_environment):
         check=True,
     )
     assert pyarrow.ipc.open_stream(done.stdout).read_all().to_pydict() == {"x": [1, 2, 3]}
+
+
+def test_the_report_of_a_day_is_markdown_that_names_every_table(home, capsys):
+    assert main(["report", "1977-07-07"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("# 1977-07-07\n0 of ") and "| derived.clients_daily_v1 | never built |" in shown
+
+
+def test_watch_is_quiet_before_its_deadline_and_exits_1_after_it(home, capsys, monkeypatch):
+    monkeypatch.setenv("WAREHOUSE_NIGHT_DEADLINE", "23:59")
+    assert (main(["watch"]), *capsys.readouterr()) == (0, "", "")
+    monkeypatch.setenv("WAREHOUSE_NIGHT_DEADLINE", "00:00")
+    assert main(["watch"]) == 1
+    assert "is not over at 00:00 UTC: " in one_line(capsys)
 
 
 def test_status_lists_every_setting_and_every_server(home, capsys):

@@ -11,8 +11,8 @@ from telemetry_warehouse.settings import Settings
 
 def node(name, parents=(), materialized="gated", schema="derived", **meta):
     return {
-        "resource_type": "model", "name": name, "alias": name, "schema": schema,
-        "config": {"materialized": materialized, "meta": meta}, "depends_on": {"nodes": list(parents)},
+        "resource_type": "model", "name": name, "alias": name, "schema": schema, "columns": {}, "raw_code": "select 1",
+        "config": {"materialized": materialized, "meta": meta}, "depends_on": {"macros": [], "nodes": list(parents)},
     }  # fmt: skip
 
 
@@ -37,6 +37,9 @@ def settings(tmp_path) -> Settings:
             "s.changes": source("changes_v1", "derived", built_by="changes", reads=["daily_v1"]),
         },
     }
+    manifest["macros"] = {}
+    for name, one in manifest["nodes"].items():
+        one["unique_id"] = name
     settings = Settings.load({"WAREHOUSE_HOME": str(tmp_path / "home"), "WAREHOUSE_SCHEMAS": str(tmp_path / "schemas")})
     settings.dbt_target.mkdir(parents=True)
     (settings.dbt_target / "manifest.json").write_text(json.dumps(manifest))

@@ -41,7 +41,7 @@ def test_text_that_is_no_type_is_refused_by_name(text):
         tables.column("age", text)
 
 
-@pytest.mark.parametrize("name", ["gate_results", "pipeline_runs", "publish_tokens", "landing"])
+@pytest.mark.parametrize("name", ["gate_results", "pipeline_runs", "publish_tokens", "landing", "daily_profiles"])
 def test_every_monitoring_table_describes_itself_and_its_columns(name):
     table = tables.from_file("monitoring", name)
     assert table.description and all(column.description for column in table.columns)

@@ -1,39 +1,52 @@
 {#
   Histograms of a day over all clients, a row per `series`: each client once (its shares), and each count once (pings).
-  A client's histograms of the day are added up first. Pings without client_id are left out, as in clients_daily_v1.
+  A client's histograms of the day are added up first. Buckets that nothing fell into are left out, and so are pings
+  without client_id, as in clients_daily_v1. The first key with a count stands for its ping, a client's first bucket for
+  the client.
 #}
 {% macro histogram_aggregates(series) -%}
-with counts as (
-    select {{ series }}, client_id, b.bucket as bucket, b.count as count, place
+with sent as (
+    select {{ series }}, client_id, counts, regexp_extract(to_json_string(counts), r'"key":"([^"]+)","value":"?[1-9]') as first_key
     from {{ ref('histograms') }}
-    cross join unnest(buckets) as b with offset as place
     where client_id is not null
 ),
 
-per_client as (
-    select {{ series }}, client_id, bucket, {{ saturated_sum('count') }} as count, countif(place = 0) as pings_begun
-    from counts
-    group by {{ series }}, client_id, bucket
+per_client_and_bucket as (
+    {#- A bucket's entry is called `key` too. #}
+    {%- set of_sent = 'sent.' ~ series | replace(', ', ', sent.') %}
+    select
+        {{ of_sent }},
+        client_id,
+        cast(c.key as int64) as bucket,
+        {{ saturated_sum('c.value') }} as count,
+        countif(c.key = first_key) as pings_begun
+    from sent
+    cross join unnest(counts) as c
+    where c.value > 0
+    group by {{ of_sent }}, client_id, bucket
 ),
 
-with_totals as (
+per_client as (
     select
-        *,
-        sum(cast(count as numeric)) over (partition by {{ series }}, client_id) as total,
-        row_number() over (partition by {{ series }}, client_id order by bucket) = 1 as client_begun
-    from per_client
+        {{ series }},
+        sum(cast(count as numeric)) as total,
+        min(bucket) as first_bucket,
+        array_agg(struct(bucket as bucket, count as count, pings_begun as pings_begun)) as buckets
+    from per_client_and_bucket
+    group by {{ series }}, client_id
 ),
 
 per_bucket as (
     select
         {{ series }},
-        bucket,
-        {{ saturated_sum('count') }} as pings,
-        sum({{ share('count', 'total') }}) as clients,
-        sum(pings_begun) as pings_begun,
-        countif(client_begun) as clients_begun,
+        b.bucket as bucket,
+        {{ saturated_sum('b.count') }} as pings,
+        sum({{ share('b.count', 'total') }}) as clients,
+        sum(b.pings_begun) as pings_begun,
+        countif(b.bucket = first_bucket) as clients_begun,
         max(total) as largest_total
-    from with_totals
+    from per_client
+    cross join unnest(buckets) as b
     group by {{ series }}, bucket
 )
 

@@ -1,7 +1,7 @@
 {#
-  The common histogram shape, in two steps. First `sent`, a CTE of the model with a row per ping, probe and key:
-  ping_columns(), probe, key ('' where the probe has none) and histogram_fields(), or for a scalar scalar_fields(). Then
-  histogram_rows('sent'). Each step names the columns it needs: an UNNEST beside a wide record is many times slower.
+  The common histogram shape, a row per ping, probe and key: ping_columns(), probe, key ('' where the probe has none) and
+  histogram_fields(), or for a scalar scalar_fields(). Each step names the columns it needs: an UNNEST beside a wide record
+  is many times slower.
 #}
 {% macro ping_columns() -%}
     submission_date, document_id, client_id, sample_id, app_name, channel, os, app_build_id
@@ -51,21 +51,6 @@
 {# A scalar's dotted name is written like the column that it has, or gets once the schema names it. #}
 {% macro scalar(process, name) -%}
     {{ probe(process, "replace(" ~ name ~ ", '.', '_')") }}
-{%- endmacro %}
-
-{# Buckets that nothing fell into are left out. #}
-{% macro histogram_rows(sent) -%}
-    select
-        {{ ping_columns() }},
-        probe,
-        key,
-        layout,
-        array(
-            select as struct cast(v.key as int64) as bucket, v.value as count
-            from unnest(counts) as v
-            where v.value > 0
-        ) as buckets
-    from {{ sent }}
 {%- endmacro %}
 
 {# The names of a record's members, found in the table; none while dbt only parses. #}

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from telemetry_warehouse import dbt, lineage, stages
+from telemetry_warehouse import dbt, lineage, runs
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 
@@ -16,7 +16,7 @@ def check(warehouse: Warehouse, start: date, end: date) -> int:
     if start > end:
         raise Refused(f"{start} is after {end}; give the first day first")
     wanted = [step.table for step in lineage.load(warehouse.settings).steps if step.kind == "model"]
-    for table, missing in stages.never_built(warehouse, wanted, start, end).items():
+    for table, missing in runs.never_built(warehouse, wanted, start, end).items():
         if missing:
             day = missing[0]
             raise Refused(f"{table} was never built for {day}; run `./warehouse backfill {day} {end}` first")

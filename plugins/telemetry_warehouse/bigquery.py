@@ -37,9 +37,7 @@ class Warehouse:
     def client(self) -> bigquery.Client:
         return self.settings.bigquery_client()
 
-    def query(
-        self, sql: str, parameters: dict | None = None, labels: dict | None = None, page_size: int | None = None
-    ):
+    def query(self, sql: str, parameters: dict | None = None, labels: dict | None = None, page_size: int | None = None):
         """Runs a statement or script and waits; returns its RowIterator. Raises google.api_core exceptions."""
         kinds = {int: "INT64", str: "STRING", float: "FLOAT64", bool: "BOOL", datetime: "TIMESTAMP"}
         config = QueryJobConfig(

@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 import sys
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -72,7 +73,26 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument("start", type=_date, metavar="START")
     backfill.add_argument("end", type=_date, metavar="END")
     backfill.add_argument("--select", metavar="TABLE[+]", help="only this table; with + also all that follows from it")
-    backfill.add_argument("--dry-run", action="store_true", help="say what would be rebuilt, and stop")
+    instead = backfill.add_mutually_exclusive_group()
+    instead.add_argument("--dry-run", action="store_true", help="say what would be rebuilt, and stop")
+    instead.add_argument("--stage", action="store_true", help="build beside the published days and say what differs")
+    instead.add_argument("--publish", action="store_true", help="publish what --stage built for the same range")
+    revert = add("revert", _revert, "publish again what a table's days were before they were last published")
+    revert.add_argument("table", metavar="TABLE")
+    revert.add_argument("start", type=_date, metavar="START")
+    revert.add_argument("end", type=_date, metavar="END")
+    gate = add("gate", _gate, "show what the gate said of a table's day; exit 0 where it passed")
+    gate.add_argument("table", metavar="TABLE")
+    gate.add_argument("date", type=_date, metavar="DATE")
+    gate.add_argument("--let-through", metavar="EXPECTATION", help="record that the day may fail this one")
+    gate.add_argument("--by", metavar="NAME", help="who asks for it")
+    gate.add_argument("--reviewed-by", metavar="NAME", help="who else has looked at it")
+    gate.add_argument("--because", metavar="TEXT", help="why the day may be published all the same")
+    gate.add_argument("--until", type=_date, metavar="DATE", help="the last day on which the override counts (UTC)")
+    report = add("report", _report, "print the report of a day: every table, its gate, and what it took")
+    report.add_argument("date", type=_date, metavar="DATE")
+    report.add_argument("--reads", action="store_true", help="also estimate, by reading it again, what each stage read")
+    add("watch", _watch, "raise an alert where last night is not over by its deadline; for cron or a timer")
     query = add("query", _query, "run SQL, given as text or as a .sql file")
     query.add_argument("sql", metavar="SQL")
     query.add_argument("--format", choices=("table", "json", "csv", "arrow"), default="table")
@@ -188,18 +208,81 @@ def _night(settings, options):
 
 
 def _backfill(settings, options):
-    from telemetry_warehouse import backfill, night
+    from telemetry_warehouse import backfill, dbt, night, plan
 
     warehouse = _warehouse(settings)
     if options.dry_run:
-        for one in backfill.plan(warehouse, options.start, options.end, options.select):
-            _say(one.line)
+        dbt.prepare(settings)
+    else:
+        night.prepare(warehouse)
+    if options.publish:
+        _publish_staged(warehouse, options)
         return
-    night.prepare(warehouse)
-    outcomes = backfill.run(
-        warehouse, options.start, options.end, _run_id(f"backfill-{options.start}-{options.end}"), options.select, _say
-    )
-    _say(f"{options.start}..{options.end} is published: {len(outcomes)} tables")
+    planned = plan.make(warehouse, options.start, options.end, options.select)
+    plan.show(warehouse, planned, _say)
+    planned.refuse()
+    if options.dry_run:
+        return
+    if options.stage:
+        _stage(warehouse, planned)
+        return
+    outcomes = backfill.run(warehouse, planned, _run_id(f"backfill-{options.start}-{options.end}"), _say)
+    _say(f"{options.start}..{options.end} is published: {len(outcomes)} stages, {len(planned.tables)} tables")
+
+
+def _stage(warehouse, planned):
+    from telemetry_warehouse import staged
+
+    staged.stage(warehouse, planned, _run_id(f"stage-{time.time_ns()}"), _say)
+    _say(f"nothing is published yet; to do it: ./warehouse backfill {planned.asked} --publish")
+
+
+def _publish_staged(warehouse, options):
+    from telemetry_warehouse import staged
+
+    published = staged.publish(warehouse, options.start, options.end, options.select, _say)
+    _say(f"{options.start}..{options.end} is published: {len(published)} tables")
+
+
+def _revert(settings, options):
+    from telemetry_warehouse import lineage, revert
+
+    warehouse = _warehouse(settings)
+    step = lineage.load(settings).step(options.table)
+    revert.revert(warehouse, step, options.start, options.end, _run_id(f"revert-{time.time_ns()}"), _say)
+
+
+def _gate(settings, options):
+    from telemetry_warehouse import verdicts
+    from telemetry_warehouse.gates.overrides import Override
+
+    given = {
+        "--let-through": options.let_through,
+        "--by": options.by,
+        "--reviewed-by": options.reviewed_by,
+        "--because": options.because,
+        "--until": options.until,
+    }
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == len(given):
+        verdicts.print_judgement(_warehouse(settings), options.table, options.date, _say)
+        return
+    if missing:
+        raise WarehouseError(f"an override needs {', '.join(given)}; give {', '.join(missing)} too")
+    override = Override(options.date, options.by, options.reviewed_by, options.because, options.until)
+    verdicts.let_through(_warehouse(settings), options.table, options.let_through, override, _say)
+
+
+def _report(settings, options):
+    from telemetry_warehouse import report
+
+    _say(report.text(_warehouse(settings), options.date, options.reads).rstrip())
+
+
+def _watch(settings, options):
+    from telemetry_warehouse.watch import watch
+
+    watch(_warehouse(settings), datetime.now(UTC), _say)
 
 
 def _query(settings, options):

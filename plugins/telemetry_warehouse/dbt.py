@@ -36,11 +36,42 @@ def prepare(settings: Settings) -> bool:
     return True
 
 
-def run(settings: Settings, model: str, variables: dict[str, str]) -> None:
-    """Builds one model. Raises WarehouseError with dbt's own message where it fails."""
-    _invoke(
-        settings, ["--no-write-json", "run", "--select", model, "--vars", json.dumps(variables)], _manifest(settings)
-    )
+def run(settings: Settings, model: str, variables: dict[str, str], inputs: dict[str, str]) -> dict[str, str]:
+    """Builds one model, which reads each source or model named in `inputs` from the table id given for it.
+
+    Returns the SQL of the shapes that it reads, name → subquery, as it was built from them. Raises WarehouseError with
+    dbt's own message where it fails.
+    """
+    manifest = _manifest(settings)
+    for node in (*manifest.nodes.values(), *manifest.sources.values()):
+        if node.resource_type in ("model", "source") and node.name in inputs and node.name != model:
+            node.schema, table = inputs[node.name].split(".")
+            if node.resource_type == "model":
+                node.alias = table
+            else:
+                node.identifier = table
+    arguments = ["--no-write-json", "run", "--select", model, "--vars", json.dumps(variables)]
+    [built] = _invoke(settings, arguments, manifest)
+    return shapes(built.node)
+
+
+def compile(settings: Settings, variables: dict[str, str]) -> dict[str, str]:
+    """The queries that all gated models would build their rows with, by the id of the table. Builds nothing."""
+    # dbt prints the SQL of models that are selected by their names.
+    arguments = ["--no-write-json", "compile", "--select", "config.materialized:gated", "--vars", json.dumps(variables)]
+    done = _invoke(settings, arguments, _manifest(settings))
+    return {f"{one.node.schema}.{one.node.alias}": one.node.compiled_code for one in done.results}
+
+
+def shapes(node) -> dict[str, str]:
+    """The ephemeral models that a compiled node reads, name → subquery."""
+    parts: list[str] = []
+    found = {}
+    for part in node.extra_ctes:
+        # Each comes after those that it reads itself.
+        parts.append(part.sql.strip())
+        found[part.id.split(".")[-1]] = f"(WITH {', '.join(parts)} SELECT * FROM {parts[-1].split()[0]})"
+    return found
 
 
 def deploy(settings: Settings) -> None:

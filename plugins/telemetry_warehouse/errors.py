@@ -1,5 +1,7 @@
 """Errors that a person is meant to read: one line that names the value and the fix."""
 
+from datetime import date
+
 
 class WarehouseError(Exception):
     """Base of every expected failure; the command line prints it as one line and exits non-zero."""
@@ -14,7 +16,22 @@ class NotRunning(WarehouseError):
 
 
 class GateFailed(WarehouseError):
-    """A critical expectation did not hold; nothing was published."""
+    """A critical expectation did not hold; nothing was published.
+
+    `table` is the one judged, `day` the first that failed, `expectations` the names of what did not hold.
+    """
+
+    def __init__(self, message: str, table: str, day: date, expectations: list[str]):
+        super().__init__(message)
+        self.table, self.day, self.expectations = table, day, expectations
+
+
+class NightUnfinished(WarehouseError):
+    """Tables of a night are not published although its deadline has passed."""
+
+
+class NotPassed(WarehouseError):
+    """The verdict that somebody asked for is that a day did not pass."""
 
 
 class Behind(WarehouseError):

@@ -10,7 +10,7 @@ indexed, or unnested for its length alone, counts whole.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 import sqlglot
 from google.api_core.exceptions import NotFound
@@ -30,6 +30,8 @@ _SIZES = {
     **dict.fromkeys(("STRING", "BYTES"), "2 + BYTE_LENGTH({0})"),
     "JSON": "BYTE_LENGTH(TO_JSON_STRING({0}))",
 }
+# A column, and the condition that admits its partitions.
+Wanted = tuple[str | None, Path]
 _READS_NOTHING = (exp.Transaction, exp.Commit, exp.Rollback, exp.TruncateTable, exp.Drop)
 
 
@@ -82,7 +84,8 @@ def stage_estimates(warehouse: Warehouse, runs: list[dict]) -> list[dict[str, Es
     jobs = warehouse.client.list_jobs(
         all_users=True,
         min_creation_time=min(run["started_at"] for run in runs),
-        max_creation_time=max(run["ended_at"] for run in runs),
+        # What is written down is when the publish began, a moment before its job.
+        max_creation_time=max(run["ended_at"] for run in runs) + timedelta(minutes=1),
     )
     jobs = [job for job in jobs if job.job_type == "query"]
     estimator, queries = Estimator(warehouse), {}
@@ -109,7 +112,7 @@ class Estimator:
         self._warehouse = warehouse
         self._project = warehouse.settings.project_id
         self._definitions: dict[str, Table] = {}
-        self._sizes: dict[str, dict[tuple[str | None, Path], int]] = defaultdict(dict)
+        self._sizes: dict[str, dict[Wanted, int]] = defaultdict(dict)
 
     def estimates(self, queries: Iterable[Query]) -> list[Estimate]:
         """The estimates of queries, in their order, from one query of ours per table and filter.
@@ -117,15 +120,21 @@ class Estimator:
         Raises Refused, naming the place, for SQL that cannot be analysed, and where a table that requires a partition
         filter has none.
         """
-        scripts = [
-            [read for tree, place in _statements(query) for read in self._statement(tree, place)] for query in queries
-        ]
-        needed: dict[str, set[tuple[str | None, Path]]] = defaultdict(set)
+        return self.sizes([self.reads(query) for query in queries])
+
+    def reads(self, query: Query) -> list[Reads]:
+        """What each statement of a query reads; raises Refused as `estimates` does."""
+        return [read for tree, place in _statements(query) for read in self._statement(tree, place)]
+
+    def sizes(self, scripts: list[list[Reads]]) -> list[Estimate]:
+        """The estimates of queries by what their statements read."""
+        needed: dict[str, set[Wanted]] = defaultdict(set)
         for read in (read for script in scripts for read in script):
             for table, paths in read.items():
                 needed[table] |= {(_any_of(conditions), path) for path, conditions in paths.items()}
         for table, wanted in needed.items():
-            self._measure(table, wanted - self._sizes[table].keys())
+            if missing := wanted - self._sizes[table].keys():
+                self._sizes[table] |= self._measured(table, missing)
         return [_total([self._estimate(read) for read in script]) for script in scripts]
 
     def published(self, table: str, start: date, end: date) -> exp.Query:
@@ -147,9 +156,8 @@ class Estimator:
             scans[f"{definition.dataset_id}.{definition.table_id}"] = Scan(scanned, rows)
         return Estimate(scans)
 
-    def _measure(self, table: str, wanted: set[tuple[str | None, Path]]) -> None:
-        if not wanted:
-            return
+    def _measured(self, table: str, wanted: set[Wanted]) -> dict[Wanted, int]:
+        """Bytes of columns in partitions, and rows where the column is ()."""
         schema = self._definition(table).schema
         numbered = dict(enumerate(wanted))
         sizes = [
@@ -158,7 +166,7 @@ class Estimator:
         ]
         admitted = _any_of({condition for condition, _ in wanted}) or "TRUE"
         [row] = self._warehouse.rows(f"SELECT {', '.join(sizes)} FROM {table} WHERE {admitted}")
-        self._sizes[table] |= {wanted: row[f"c{n}"] or 0 for n, wanted in numbered.items()}
+        return {wanted: row[f"c{n}"] or 0 for n, wanted in numbered.items()}
 
     def _look_up(self, table_id: str) -> Table:
         if table_id not in self._definitions:

@@ -3,6 +3,7 @@
 Merging a model or a schema is what schedules it. Imports nothing heavy, because DAG files parse with it.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from telemetry_warehouse.errors import NotRunning, WarehouseError
 from telemetry_warehouse.schemas import TypeName, clean, list_types
-from telemetry_warehouse.settings import Settings
+from telemetry_warehouse.settings import ROOT, Settings
 
 LOOK_BACK_DAYS = 2
 
@@ -20,7 +21,9 @@ class Step:
     """One table of the night.
 
     kind: dedup, model or changes. inputs: name → id of the tables it reads, itself excluded. carries_days: on how many
-    later days a changed day of its inputs shows. reads_yesterday: whether its own day before is an input.
+    later days a changed day of its inputs shows. reads_yesterday: whether its own day before is an input. code: a
+    checksum of all that decides what it builds; days that another code built may differ. shapes: names of the ephemeral
+    models that it is made through.
     """
 
     table: str
@@ -28,7 +31,9 @@ class Step:
     inputs: dict[str, str]
     carries_days: int
     reads_yesterday: bool
+    code: str
     node: dict | None = None
+    shapes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,6 +103,12 @@ def views(settings: Settings) -> list[View]:
     ]
 
 
+def read_by_views(settings: Settings) -> list[str]:
+    """The ids of the tables of sql/tables that views read."""
+    known = {step.table for step in load(settings).steps} | {view.id for view in views(settings)}
+    return sorted({table for view in views(settings) for table in view.inputs.values()} - known)
+
+
 def _manifest(settings: Settings) -> dict:
     path: Path = settings.dbt_target / "manifest.json"
     try:
@@ -107,8 +118,16 @@ def _manifest(settings: Settings) -> dict:
 
 
 def _dedup_steps(settings: Settings) -> list[Step]:
+    code = _digest((ROOT / "sql" / "dedup.sql").read_text())
     return [
-        Step(stable_table(name), "dedup", {"live": f"{clean(name.namespace)}_live.{name.table}"}, LOOK_BACK_DAYS, False)
+        Step(
+            stable_table(name),
+            "dedup",
+            {"live": f"{clean(name.namespace)}_live.{name.table}"},
+            LOOK_BACK_DAYS,
+            False,
+            code,
+        )
         for name in list_types(settings.schemas)
     ]
 
@@ -130,7 +149,9 @@ def _model_steps(manifest: dict) -> list[Step]:
                     _inputs(manifest, node),
                     meta.get("carries_days", 0),
                     meta.get("reads_yesterday", False),
+                    _digest(*sorted(_texts(manifest, node["unique_id"], set()))),
                     node,
+                    tuple(sorted(_shapes(manifest, node))),
                 )
             )
     return steps
@@ -139,13 +160,41 @@ def _model_steps(manifest: dict) -> list[Step]:
 def _python_steps(manifest: dict) -> list[Step]:
     """Tables that Python builds are dbt sources whose meta says by what and from which models."""
     steps = []
+    code = _digest(*(path.read_text() for path in sorted((Path(__file__).parent / "changes").glob("*.py"))))
     for source in manifest["sources"].values():
         meta = source["config"].get("meta") or source["meta"]
         if "built_by" in meta:
             models = {n["name"]: _id(n) for n in manifest["nodes"].values()}
             inputs = {name: models[name] for name in meta["reads"]}
-            steps.append(Step(_id(source), meta["built_by"], inputs, meta.get("carries_days", 0), True, source))
+            steps.append(Step(_id(source), meta["built_by"], inputs, meta.get("carries_days", 0), True, code, source))
     return steps
+
+
+def _texts(manifest: dict, unique_id: str, seen: set[str]) -> list[str]:
+    """The SQL and the columns of a model, of what is compiled into it, and of the macros of ours that they call."""
+    if unique_id in seen:
+        return []
+    seen.add(unique_id)
+    if node := manifest["macros"].get(unique_id):
+        if node["package_name"] != "telemetry_warehouse":
+            return []
+        texts, further = [node["macro_sql"]], node["depends_on"]["macros"]
+    else:
+        node = manifest["nodes"][unique_id]
+        columns = {
+            name: (column["data_type"], column["config"]["meta"]) for name, column in sorted(node["columns"].items())
+        }
+        texts = [node["raw_code"], json.dumps(columns, sort_keys=True)]
+        further = node["depends_on"]["macros"] + [
+            parent
+            for parent in node["depends_on"]["nodes"]
+            if parent in manifest["nodes"] and manifest["nodes"][parent]["config"]["materialized"] == "ephemeral"
+        ]
+    return texts + [text for name in further for text in _texts(manifest, name, seen)]
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def _inputs(manifest: dict, node: dict) -> dict[str, str]:
@@ -160,6 +209,15 @@ def _inputs(manifest: dict, node: dict) -> dict[str, str]:
                 found |= _inputs(manifest, upstream)
             else:
                 found[upstream["name"]] = _id(upstream)
+    return found
+
+
+def _shapes(manifest: dict, node: dict) -> set[str]:
+    found: set[str] = set()
+    for parent in node["depends_on"]["nodes"]:
+        upstream = manifest["nodes"].get(parent)
+        if upstream and upstream["config"]["materialized"] == "ephemeral":
+            found |= {upstream["name"]} | _shapes(manifest, upstream)
     return found
 
 

@@ -1,28 +1,34 @@
-"""Everything a night does for the day D that ended: landing is past D, stale days are rebuilt, then every table of D.
+"""Everything a night does for the day D that ended: landing is past D, earlier days are mended, then every table of D.
 
-A day is stale where pings of it landed after it was deduplicated. They are found by what landing and the stages wrote
-down in `monitoring`, never by looking at the clock of a row.
+Earlier days are those that no night has built (missed_nights.py) and those that are stale. A day is stale where pings
+of it landed after it was deduplicated. Both are found by what landing and the stages wrote down in `monitoring`, never
+by looking at the clock of a row.
 """
 
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import backfill, dbt, lineage, schemas, stages, tables
+from telemetry_warehouse import backfill, dbt, lineage, missed_nights, plan, refusals, report, schemas, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
+from telemetry_warehouse.errors import GateFailed, Refused
+from telemetry_warehouse.gates import sense
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
 from telemetry_warehouse.schemas import TypeName
 
-# A stale day older than this is left to a backfill by hand: the night must end.
+# A stale or missed day older than this is left to a backfill by hand: the night must end.
 _STALE_DAYS = 28
 
 
 def prepare(warehouse: Warehouse) -> None:
     """Every published table with the columns that the project now defines, and then its functions and views."""
     dbt.prepare(warehouse.settings)
+    sense.check(warehouse)
     for step in lineage.load(warehouse.settings).steps:
         warehouse.ensure(stages.definition(warehouse, step))
+    for table in lineage.read_by_views(warehouse.settings):
+        warehouse.ensure(tables.from_file(*table.split(".")))
     if not dbt.is_deployed(warehouse.settings):
         dbt.forget_deployed(warehouse.settings)
         dbt.deploy(warehouse.settings)
@@ -95,22 +101,48 @@ def _oldest_to_rebuild(warehouse: Warehouse, before: date) -> date:
     return max([before - timedelta(days=_STALE_DAYS), *held])
 
 
-def rebuild_stale_days(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> list[date]:
-    """Rebuilds what late landing made stale, as one range up to the day before `day`; returns the stale days."""
+def rebuild_earlier_days(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> None:
+    """Rebuilds days before `day`: first what late landing made stale, then the nights that were missed, each as one
+    range.
+
+    Raises Refused or GateFailed, saying that it was an earlier day, where they cannot be built: `day` would lack them.
+    """
     stale = stale_days(warehouse, day)
     if stale:
         say(f"pings landed late for {', '.join(map(str, stale))}: rebuilding {stale[0]}..{stale[-1]}")
-        backfill.run(warehouse, stale[0], stale[-1], run_id, say=say)
-    return stale
+        backfill.run(warehouse, plan.make(warehouse, stale[0], stale[-1]), run_id, say)
+    missed = missed_nights.missed(warehouse, day, _oldest_to_rebuild(warehouse, day), say)
+    if missed:
+        say(f"no night has built {missed.start}..{missed.end}: building {len(missed.tables)} tables of them first")
+        late = (
+            f"the nights of {missed.start}..{missed.end} were missed and could not be caught up, so {day} is not built"
+            " either"
+        )
+        try:
+            backfill.run(warehouse, missed, run_id, say)
+        except GateFailed as error:
+            raise GateFailed(f"{late}: {error}", error.table, error.day, error.expectations) from error
+        except Refused as error:
+            raise Refused(f"{late}: {error}") from error
 
 
 def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> list[stages.Outcome]:
-    """The whole night without Airflow. Stops at the first table that fails, with nothing of that table published."""
-    stages.refuse_unfinished(day)
+    """The whole night without Airflow. Stops at the first table that fails, with nothing of that table published.
+
+    Its report is written in either case.
+    """
+    refusals.refuse_unfinished(day)
     land_until_past(warehouse, day, say)
     prepare(warehouse)
+    try:
+        return _build_tables(warehouse, day, run_id, say)
+    finally:
+        say(f"report: {report.write(warehouse, day)}")
+
+
+def _build_tables(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]) -> list[stages.Outcome]:
     steps = lineage.load(warehouse.settings).steps
-    rebuild_stale_days(warehouse, day, run_id, say)
+    rebuild_earlier_days(warehouse, day, run_id, say)
     outcomes = []
     for number, step in enumerate(steps, 1):
         say(f"[{number}/{len(steps)}] {step.table}")

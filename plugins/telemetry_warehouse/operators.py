@@ -71,13 +71,13 @@ class Deploy(_Step):
         night.prepare(_warehouse())
 
 
-class RebuildStaleDays(_Step):
-    """Rebuilds earlier days for which pings landed after their night."""
+class RebuildEarlierDays(_Step):
+    """Rebuilds earlier days for which pings landed after their night, or whose night was missed."""
 
     def work(self, context):
         from telemetry_warehouse import night
 
-        night.rebuild_stale_days(_warehouse(), self.day(context), context["run_id"], self.say)
+        night.rebuild_earlier_days(_warehouse(), self.day(context), context["run_id"], self.say)
 
 
 class BuildTable(_Step):
@@ -98,17 +98,34 @@ class BuildTable(_Step):
         return self.day(context), self.day(context)
 
 
-class Backfill(_Step):
-    """Rebuilds the range that the run was triggered with."""
+class WriteReport(_Step):
+    """Writes the report of the day, whatever became of its tables."""
 
     def work(self, context):
-        from telemetry_warehouse import backfill, night
+        from telemetry_warehouse import report
+
+        path = report.write(_warehouse(), self.day(context))
+        self.say(f"{path}:\n{path.read_text()}")
+
+
+class Backfill(_Step):
+    """Logs the plan of the range that the run was triggered with, and rebuilds it unless that was all."""
+
+    def work(self, context):
+        from telemetry_warehouse import backfill, dbt, night, plan
 
         given = context["params"]
         warehouse = _warehouse()
-        night.prepare(warehouse)
         start, end = date.fromisoformat(given["start_date"]), date.fromisoformat(given["end_date"])
-        backfill.run(warehouse, start, end, context["run_id"], given["select"] or None, self.say)
+        if given["dry_run"]:
+            dbt.prepare(warehouse.settings)
+        else:
+            night.prepare(warehouse)
+        planned = plan.make(warehouse, start, end, given["select"] or None)
+        plan.show(warehouse, planned, self.say)
+        planned.refuse()
+        if not given["dry_run"]:
+            backfill.run(warehouse, planned, context["run_id"], self.say)
 
 
 DEFAULTS = {

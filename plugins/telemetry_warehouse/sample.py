@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import backfill, night
+from telemetry_warehouse import backfill, night, plan
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.landing import land
@@ -67,8 +67,8 @@ def _history(settings: Settings, warehouse: Warehouse, parts: "_Parts", first: d
         parts.remember("landed", "yes")
     if "backfilled" not in parts.done:
         say("3. history: each table in one pass over the days")
-        backfill.run(warehouse, *FLIGHTS, "sample-flights", say=say)
-        backfill.run(warehouse, first, last, "sample-population", say=say)
+        backfill.run(warehouse, plan.make(warehouse, *FLIGHTS), "sample-flights", say)
+        backfill.run(warehouse, plan.make(warehouse, first, last), "sample-population", say)
         parts.remember("backfilled", "yes")
 
 

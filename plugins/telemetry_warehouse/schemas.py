@@ -203,6 +203,7 @@ def _document_type(name: TypeName, path: Path) -> DocumentType:
             f"Documents of {name}, no duplicates. {description}",
             partition_field="submission_timestamp",
             retention_days=options["stable_days"],
+            grain=("document_id",),
             clustering=("normalized_channel", "sample_id", "client_id"),
         ),
         validator=validator,

@@ -6,9 +6,11 @@ without it, on the stand-ins that `local/` keeps under WAREHOUSE_HOME. No other 
 
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import time
 from functools import cached_property
 from pathlib import Path
 
@@ -20,11 +22,33 @@ LOCAL_PROJECT = "local"
 UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 # Settings that are whole numbers, and of what.
-_NUMBERS = {"max_bytes": "bytes", "dedup_slices": "queries", "raw_days": "days", "error_days": "days"}
+_NUMBERS = {
+    "max_bytes": "bytes",
+    "dedup_slices": "queries",
+    "backfill_days": "days",
+    "raw_days": "days",
+    "error_days": "days",
+}
+
+
+# What follows it is secret, for some services the host too.
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://(?=.)", re.IGNORECASE)
 
 
 def _setting(variable: str, default: str | None, meaning: str):
     return field(metadata={"variable": variable, "default": default, "meaning": meaning})
+
+
+def masked(address: str) -> str:
+    """An Apprise URL as it may be shown: its scheme alone."""
+    return _SCHEME.match(address)[0] + "…"
+
+
+def _is_hour(text: str) -> bool:
+    try:
+        return time.fromisoformat(text).strftime("%H:%M") == text
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -44,9 +68,14 @@ class Settings:
     topic: str = _setting("WAREHOUSE_TOPIC", "pings", "Pub/Sub topic that pings are published to")
     subscription: str = _setting("WAREHOUSE_SUBSCRIPTION", "pings-landing", "Pub/Sub subscription that `land` drains")
     dedup_slices: int = _setting("WAREHOUSE_DEDUP_SLICES", "1", "queries that share the documents of a dedup")
+    backfill_days: int = _setting("WAREHOUSE_BACKFILL_DAYS", "366", "most days that a backfill builds in one query")
     raw_days: int = _setting("WAREHOUSE_RAW_DAYS", "7", "days that messages are kept as received; 0: not at all")
     error_days: int = _setting("WAREHOUSE_ERROR_DAYS", "30", "days that messages which could not land are kept")
     pii_key: str | None = _setting("WAREHOUSE_PII_KEY", None, "secret key of hashed fields (x-pii in a schema)")
+    notify: tuple[str, ...] = _setting(
+        "WAREHOUSE_NOTIFY", "", "Apprise URLs that are told of failures, with spaces between; unset: the log alone"
+    )
+    night_deadline: str = _setting("WAREHOUSE_NIGHT_DEADLINE", "06:00", "when a night must be over, UTC")
     pubsub_server: str = _setting("WAREHOUSE_PUBSUB_SERVER", "auto", "Pub/Sub stand-in: auto, google or broker")
 
     @classmethod
@@ -60,10 +89,19 @@ class Settings:
         for name, unit in _NUMBERS.items():
             if not text[name].isdigit():
                 raise SettingsError(f"WAREHOUSE_{name.upper()} is {text[name]!r}; give a whole number of {unit}")
-        if int(text["dedup_slices"]) < 1:
-            raise SettingsError(f"WAREHOUSE_DEDUP_SLICES is {text['dedup_slices']}; give 1 or more")
+        for name in ("dedup_slices", "backfill_days"):
+            if int(text[name]) < 1:
+                raise SettingsError(f"WAREHOUSE_{name.upper()} is {text[name]}; give 1 or more")
         if text["pubsub_server"] not in ("auto", "google", "broker"):
             raise SettingsError(f"WAREHOUSE_PUBSUB_SERVER is {text['pubsub_server']!r}; give auto, google or broker")
+        addresses = tuple(text["notify"].split())
+        if not all(_SCHEME.match(address) for address in addresses):
+            raise SettingsError(
+                "WAREHOUSE_NOTIFY has a part that is no Apprise URL, such as mailto://… or json://…; separate"
+                " them by spaces (what it holds is secret and not shown)"
+            )
+        if not _is_hour(text["night_deadline"]):
+            raise SettingsError(f"WAREHOUSE_NIGHT_DEADLINE is {text['night_deadline']!r}; give a time such as 06:00")
         if text["project"] and not text["lock_url"]:
             raise SettingsError(
                 "WAREHOUSE_PROJECT is set, so set WAREHOUSE_LOCK_URL to a PostgreSQL that all machines reach"
@@ -73,22 +111,34 @@ class Settings:
             | {
                 "home": Path(text["home"]).resolve(),
                 "schemas": directories,
+                "notify": addresses,
                 **{name: int(text[name]) for name in _NUMBERS},
             }
         )
 
-    def listed(self) -> list[tuple[str, str, str]]:
-        """(variable, value, meaning) of every setting; secrets are not shown."""
-        rows = []
+    def variables(self) -> dict[str, str]:
+        """The settings that have a value as the variables that they are read from, secrets included."""
+        texts = {}
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, tuple):
-                value = ":".join(map(str, value))
-            if f.name == "lock_url" and value and "@" in value:
+                value = (" " if f.name == "notify" else ":").join(map(str, value))
+            if value is not None:
+                texts[f.metadata["variable"]] = str(value)
+        return texts
+
+    def listed(self) -> list[tuple[str, str, str]]:
+        """(variable, value, meaning) of every setting; secrets are not shown."""
+        rows, texts = [], self.variables()
+        for f in fields(self):
+            value = texts.get(f.metadata["variable"], "")
+            if f.name == "notify":
+                value = " ".join(map(masked, self.notify))
+            if f.name == "lock_url" and "@" in value:
                 value = value.split("://")[0] + "://…@" + value.rsplit("@", 1)[1]
             if f.name == "pii_key" and value:
                 value = "…"
-            rows.append((f.metadata["variable"], "" if value is None else str(value), f.metadata["meaning"]))
+            rows.append((f.metadata["variable"], value, f.metadata["meaning"]))
         return rows
 
     @property

@@ -6,7 +6,9 @@ from telemetry_warehouse import lineage, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import NotRunning
 from telemetry_warehouse.landing import backlog
+from telemetry_warehouse.provenance import built_by_older_code
 from telemetry_warehouse.querying import print_grid
+from telemetry_warehouse.runs import text
 from telemetry_warehouse.settings import Settings
 
 _RECENT = timedelta(days=7)
@@ -33,7 +35,7 @@ def print_status(settings: Settings, reads: bool) -> None:
         print(error)
         return
     print_grid(
-        ["table", "published through", "last built", "by", "rows", "stages that failed (7 days)"],
+        ["table", "published through", "last built", "by", "rows", "failed (7 days)", "built by older code"],
         _freshness(warehouse, steps),
         "Tables",
     )
@@ -41,6 +43,9 @@ def print_status(settings: Settings, reads: bool) -> None:
         print_grid(["table", "days", "build", "gate", "publish"], _reads(warehouse), "Bytes read by the last stage")
     names = ["received", "landed", "to errors", "last batch", "last drained to empty", "messages wait (s)", "backlog"]
     print_grid(names, _landing(warehouse), "Landing (7 days)")
+    if through := _let_through(warehouse):
+        names = ["table", "day", "published", "in spite of", "asked by", "reviewed by", "why", "override ends"]
+        print_grid(names, through, "Published days that a review let through")
     failures = _failures(warehouse)
     if failures:
         print_grid(["table", "days", "when", "error"], failures, "Failures (7 days)")
@@ -59,11 +64,12 @@ def _freshness(warehouse, steps) -> list[tuple]:
             {"recent": datetime.now(UTC) - _RECENT},
         )
     }
+    older = built_by_older_code(warehouse, steps)
     rows = []
     for step in steps:
         run = runs.get(step.table)
         if run is None or run["through"] is None:
-            rows.append((step.table, "never built", None, None, None, run["failed"] if run else 0))
+            rows.append((step.table, "never built", None, None, None, run["failed"] if run else 0, None))
         else:
             last = run["last"][0]
             rows.append(
@@ -74,6 +80,7 @@ def _freshness(warehouse, steps) -> list[tuple]:
                     last["run"],
                     last["row_count"],
                     run["failed"],
+                    ", ".join(text(first, last) for first, last in older[step.table]),
                 )
             )
     return rows
@@ -103,6 +110,21 @@ def _landing(warehouse) -> list[tuple]:
     moments = [f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "" for moment in (found.landed_at, found.drained_at)]
     state = "grows" if found.grows else "none" if found.landed_at == found.drained_at else "being landed"
     return [(*(n or 0 for n in totals.values()), *moments, found.wait_seconds, state)]
+
+
+def _let_through(warehouse) -> list[tuple]:
+    if not warehouse.exists("telemetry.published_days"):
+        print("telemetry.published_days is not there; put it in place with `./warehouse up`")
+        return []
+    rows = warehouse.rows(
+        "SELECT table_name, submission_date, published_at, override.expectation, override.requested_by,"
+        " override.reviewed_by, override.reason, override.until_date"
+        " FROM telemetry.published_days, UNNEST(overrides) AS override"
+        " ORDER BY published_at DESC, table_name, submission_date LIMIT 20"
+    )
+    return [
+        tuple(row.values())[:2] + (f"{row['published_at']:%Y-%m-%d %H:%M}",) + tuple(row.values())[3:] for row in rows
+    ]
 
 
 def _failures(warehouse) -> list[tuple]:

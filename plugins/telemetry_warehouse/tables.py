@@ -5,7 +5,7 @@ Definitions come from three places and all end here: JSON Schemas (live and stab
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import yaml
@@ -21,7 +21,12 @@ _SCALARS = {name: name for name in _SAME_NAMES} | _LEGACY_NAMES
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the warehouse; `merge_key` names the columns of its one MERGE where days are not what is published."""
+    """A table of the warehouse.
+
+    grain: the columns that name a row, within its day where it has days. merge_key: those of its one MERGE where days
+    are not what is published. column_meta: column → config.meta of its YAML. expectations_file: where the expectations
+    stand, for people.
+    """
 
     dataset: str
     name: str
@@ -33,6 +38,9 @@ class Table:
     retention_days: int | None = None
     expectations: tuple[dict, ...] = ()
     merge_key: tuple[str, ...] = ()
+    grain: tuple[str, ...] = ()
+    column_meta: dict[str, dict] = field(default_factory=dict)
+    expectations_file: str = ""
 
     @property
     def id(self) -> str:

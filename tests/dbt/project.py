@@ -48,8 +48,8 @@ def definition(node: dict) -> Table:
 
 
 @cache
-def compiled(settings: Settings) -> dict[str, str]:
-    """Every gated model's SQL for START..END, with its published table and the stable tables there."""
+def compiled_nodes(settings: Settings) -> dict[str, object]:
+    """Every gated model as dbt compiles it for START..END, with its published table and the stable tables there."""
     warehouse = Warehouse(settings)
     types = schemas.load(settings.schemas)
     for table in (
@@ -59,9 +59,13 @@ def compiled(settings: Settings) -> dict[str, str]:
         warehouse.ensure(table)
     variables = json.dumps({"start_date": START, "end_date": END})
     arguments = ["compile", "--select", "config.materialized:gated", "--vars", variables]
-    dbt._invoke(settings, arguments, dbt._manifest(settings))
-    root = settings.dbt_target / "compiled" / "telemetry_warehouse"
-    return {name: (root / node["original_file_path"]).read_text() for name, node in models(settings).items()}
+    return {result.node.name: result.node for result in dbt._invoke(settings, arguments, dbt._manifest(settings))}
+
+
+def compiled(settings: Settings) -> dict[str, str]:
+    """The SQL of these models."""
+    nodes = compiled_nodes(settings)
+    return {name: nodes[name].compiled_code for name in models(settings)}
 
 
 class Project:

@@ -5,13 +5,12 @@ import shutil
 import subprocess
 import sys
 import uuid
-from dataclasses import replace
 from datetime import date
 
 import pytest
 import yaml
 
-from telemetry_warehouse import agreement, dbt, night
+from telemetry_warehouse import agreement, dbt, lineage, night, stages
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused, WarehouseError
 from telemetry_warehouse.estimate import estimate
@@ -26,12 +25,8 @@ def warehouse(prepared_home) -> Warehouse:
     return Warehouse(prepared_home)
 
 
-def changes(settings) -> dict:
-    return manifest(settings)["sources"]["source.telemetry_warehouse.derived.changes_v1"]
-
-
 def run(settings, model: str, candidate: str) -> None:
-    dbt.run(settings, model, {"start_date": str(DAY), "end_date": str(DAY), "candidate": candidate})
+    dbt.run(settings, model, {"start_date": str(DAY), "end_date": str(DAY), "candidate": candidate}, {})
 
 
 def test_it_parses_without_a_warning(warehouse_home, tmp_path):
@@ -70,11 +65,23 @@ def test_every_column_of_every_view_says_what_it_means_where_analysts_look(wareh
     assert "visited_5_uri_in_7_days" in meanings
 
 
-def test_every_gated_model_has_a_gate_that_can_be_read(warehouse_home):
-    names = (*models(warehouse_home), "main_v4", "flight_v1")
-    for node in (*models(warehouse_home).values(), changes(warehouse_home)):
-        table = replace(definition(node), expectations=tuple(node["config"]["meta"]["expectations"]))
-        assert "critical" in {e.severity for e in parse(table, dict.fromkeys(names, ""))}, node["name"]
+def test_every_table_has_a_gate_that_can_stop_it(warehouse):
+    for step in lineage.load(warehouse.settings).steps:
+        table = stages.definition(warehouse, step)
+        known = parse(table, {*step.inputs, *step.shapes, "pings"})
+        assert "critical" in {expectation.severity for expectation in known}, table.id
+
+
+def test_an_expectation_without_sense_is_refused_at_deployment_with_its_file(warehouse, tmp_path, monkeypatch):
+    copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
+    path = copy / "models" / "clients" / "clients_daily_v1.yml"
+    path.write_text(path.read_text().replace("{pings}", "{main_v5}", 1))
+    said = (
+        "dbt_project/models/clients/clients_daily_v1.yml: derived.clients_daily_v1: expectation"
+        " clients_and_pings_as_in_stable uses {main_v5}; it may use activity, candidate, "
+    )
+    with pytest.raises(WarehouseError, match=re.escape(said)):
+        night.prepare(Warehouse(warehouse.settings))
 
 
 def test_dbt_alone_does_not_run_a_gated_model(warehouse):

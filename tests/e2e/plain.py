@@ -236,9 +236,7 @@ def retention(daily: dict, last_seen: dict) -> dict[tuple, dict]:
                 counts[key][name] = None if counted is None else counts[key].get(name, 0) + counted
     names = ("submission_date", "window_days", "metric_date", *GROUP)
     return {
-        key: dict(zip(names, key, strict=True)) | of_group
-        for key, of_group in counts.items()
-        if any(of_group.values())
+        key: dict(zip(names, key, strict=True)) | of_group for key, of_group in counts.items() if any(of_group.values())
     }
 
 

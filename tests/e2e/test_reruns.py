@@ -55,12 +55,6 @@ def test_a_day_again_out_of_order_leaves_every_table_byte_identical(chain, simul
     assert checksums(chain, *DAYS) == before
 
 
-def test_a_range_built_in_one_pass_is_what_its_nights_were(chain, simulated):
-    before = checksums(chain, *DAYS)
-    succeed(chain.settings, "backfill", "2024-03-25", "2024-04-05")
-    assert checksums(chain, *DAYS) == before
-
-
 @pytest.fixture(scope="module")
 def next_night(chain, simulated) -> date:
     """The night of 6 April, for which one ping was received in its last microsecond and landed by the night itself."""

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from telemetry_warehouse import backfill, lineage, night, stages
+from telemetry_warehouse import backfill, lineage, night, plan, refusals, stages
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.publishing import publish
@@ -63,19 +63,20 @@ def test_a_ping_that_lands_while_its_day_is_judged_fails_no_gate_and_makes_the_d
 def test_a_table_that_goes_on_from_a_day_never_built_is_refused_with_what_to_run(chain, simulated):
     gap = LAST + timedelta(days=20)
     with pytest.raises(Refused, match=rf"not built; run `./warehouse backfill .* {gap - timedelta(days=1)}` first"):
-        stages.refuse_bad_range(chain, step(chain, "clients_last_seen_v1"), gap, gap, ["derived.clients_daily_v1"])
+        refusals.refuse_bad_range(chain, step(chain, "clients_last_seen_v1"), gap, gap)
 
 
 def test_a_table_whose_input_was_never_built_is_refused_with_what_to_run(chain, simulated):
     start, end = date(2024, 2, 28), date(2024, 3, 2)
     said = "reads derived.clients_daily_v1, which was never built for 2024-02-28..2024-02-29; run `./warehouse backfill"
     with pytest.raises(Refused, match=re.escape(said)):
-        stages.refuse_bad_range(chain, step(chain, "clients_first_seen_v1"), start, end)
+        refusals.refuse_bad_range(chain, step(chain, "clients_first_seen_v1"), start, end)
 
 
 def test_a_backfill_that_could_not_be_complete_is_refused_before_anything_is_built(chain, simulated):
     [before] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
     with pytest.raises(Refused, match="telemetry_stable.main_v4, which was never built for 2024-01-10..2024-01-12"):
-        backfill.run(chain, date(2024, 1, 10), date(2024, 1, 12), "unready", "clients_daily_v1+", print)
+        planned = plan.make(chain, date(2024, 1, 10), date(2024, 1, 12), "clients_daily_v1+")
+        backfill.run(chain, planned, "unready", print)
     [after] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
     assert before == after

@@ -1,13 +1,13 @@
 """Judging candidates and publishing them, on the real emulator."""
 
 import dataclasses
-import threading
 import time
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from google.api_core.exceptions import BadRequest
 
+from telemetry_warehouse import schemas, stages, tables
 from telemetry_warehouse.errors import GateFailed, WarehouseError
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
@@ -105,8 +105,111 @@ def test_a_critical_failure_names_the_expectation_and_shows_rows_with_their_keys
 def test_a_warning_is_reported_with_its_rows_and_lets_the_candidate_through(warehouse, rows):
     candidate = candidate_of(warehouse, "warned", ("DATE '2013-02-01'", "'a'", 11), ("DATE '2013-02-01'", "'b'", 2))
     [warning] = [r for r in judge(warehouse, ROWS, candidate, {}, DAY, DAY, "run-warned") if not r.passed]
+    assert warning.failed_days == [DAY]
     assert warning.expectation.severity == "warning"
     assert [(e["client_id"], e["n"]) for e in warning.examples] == [("a", 11)]
+
+
+def of_days(warehouse, name, *counts: int, broken: dict[int, int] = {}) -> str:  # noqa: B006
+    """A candidate of so many clients on each day from DAY on, of whom `broken[d]` have too large an n on day d."""
+    warehouse.ensure_dataset("gates_test_candidates")
+    days = " UNION ALL ".join(
+        f"SELECT DATE_ADD(DATE '{DAY}', INTERVAL {d} DAY) AS submission_date, CAST(x AS STRING) AS client_id,"
+        f" IF(x <= {broken.get(d, 0)}, 11, 1) AS n FROM UNNEST(GENERATE_ARRAY(1, {count})) AS x"
+        for d, count in enumerate(counts)
+    )
+    warehouse.query(f"CREATE OR REPLACE TABLE gates_test_candidates.{name} AS {days}")
+    return f"gates_test_candidates.{name}"
+
+
+def day(n: int) -> date:
+    return DAY + timedelta(days=n)
+
+
+MOSTLY = {"name": "mostly_small", "type": "expect_column_values_to_be_between", "column": "n", "max_value": 10}
+
+
+def test_mostly_holds_on_each_day_and_a_bad_one_does_not_hide_in_a_long_range(warehouse, rows):
+    table = dataclasses.replace(ROWS, expectations=(MOSTLY | {"mostly": 0.9},))
+    candidate = of_days(warehouse, "mostly", *[100] * 20, broken={3: 12, 7: 40, 11: 40})
+    with pytest.raises(GateFailed, match=r'observed "80 of 200 rows" on 2013-02-08, 2013-02-12, for example .*"n":11'):
+        judge(warehouse, table, candidate, {}, DAY, day(19), "run-mostly")
+    [recorded] = warehouse.rows(
+        "SELECT failed_days FROM monitoring.gate_results WHERE checked_date >= '2000-01-01' AND run = 'run-mostly'"
+    )
+    assert recorded["failed_days"] == [day(7), day(11)]
+
+
+def test_a_query_that_gives_days_names_them_and_one_that_does_not_names_none(warehouse, rows):
+    candidate = of_days(warehouse, "query_days", 3, 3, 3)
+    with pytest.raises(GateFailed) as caught:
+        judge(warehouse, ROWS, candidate, {}, DAY, day(1), "run-query-days")
+    said = str(caught.value)
+    assert 'days_in_range (critical): observed "3 rows that should not be" on 2013-02-03' in said
+    assert 'one_row_per_client (critical): observed "3 rows that should not be", for example' in said
+
+
+def test_the_cost_of_a_gate_does_not_grow_with_its_days(warehouse, rows):
+    def queries(candidate, end) -> int:
+        judge(warehouse, table, candidate, {}, DAY, end, "run-cost")
+        jobs = warehouse.client.list_jobs(all_users=True, max_results=1000)
+        return sum(f"FROM {candidate} GROUP BY" in (job.query or "") for job in jobs if job.job_type == "query")
+
+    table = dataclasses.replace(ROWS, expectations=(ROWS.expectations[0], MOSTLY, MOSTLY | {"name": "again"}))
+    assert queries(of_days(warehouse, "one_day", 5), DAY) == 1
+    assert queries(of_days(warehouse, "many_days", *[5] * 30), day(29)) == 1
+
+
+def test_what_has_passed_is_what_later_days_are_held_against(warehouse, rows):
+    expected = (
+        {"type": "expect_row_counts_like_the_weekdays_before", "factor": 2},
+        {"type": "expect_nulls_like_the_days_before", "columns": ["client_id"], "points": 0.2, "severity": "warning"},
+    )
+    table = dataclasses.replace(ROWS, name="history_v1", expectations=expected)
+    past = of_days(warehouse, "past", *[300] * 21)
+    assert all(r.passed for r in judge(warehouse, table, past, {}, DAY, day(20), "a"))
+    few = candidate_of(warehouse, "few", (f"DATE '{day(21)}'", "'a'", 1))
+    with pytest.raises(GateFailed, match=r'unlike the days before" on 2013-02-22, .*"counted":"rows","observed":1'):
+        judge(warehouse, table, few, {}, day(21), day(21), "b")
+    # What failed is not history: the week after is held against the same weeks.
+    usual = of_days(warehouse, "usual", *[300] * 29)
+    view = "gates_test_candidates.one_usual"
+    warehouse.query(f"CREATE OR REPLACE TABLE {view} AS SELECT * FROM {usual} WHERE submission_date = '{day(28)}'")
+    assert all(r.passed for r in judge(warehouse, table, view, {}, day(28), day(28), "c"))
+    nobody = f"SELECT submission_date, CAST(NULL AS STRING) AS client_id, n FROM {usual}"
+    warehouse.query(f"CREATE OR REPLACE TABLE {view} AS {nobody} WHERE submission_date = '{day(28)}'")
+    [counted, nulls] = judge(warehouse, table, view, {}, day(28), day(28), "d")
+    assert counted.passed and not nulls.passed and nulls.failed_days == [day(28)]
+
+
+def landed(on: date, received: int, failed: int, landed: int | None = None) -> dict:
+    whole = {"received": received, "failed": failed, "landed": received - failed if landed is None else landed}
+    name = {"document_namespace": "telemetry", "document_type": "main", "document_version": "4"}
+    return {"landed_date": on, "submission_date": on} | name | whole
+
+
+def test_messages_that_fail_more_than_before_are_seen_until_they_are_landed_again(warehouse):
+    [main] = [t for t in schemas.load(warehouse.settings.schemas).values() if t.name.type == "main"]
+    live = stages.live_definition(main)
+    about_errors = tuple(e for e in live.expectations if "monitoring.landing" in e.get("query", ""))
+    candidate = candidate_of(warehouse, "live", ("DATE '2013-02-01'", "'a'", 1))
+    warehouse.ensure(tables.from_file("monitoring", "landing"))
+    first = date(2016, 3, 1)
+
+    def failing(n: int, severity: str = "critical") -> list[str]:
+        of_severity = tuple(e for e in about_errors if e["severity"] == severity)
+        table = dataclasses.replace(ROWS, expectations=tuple(e | {"severity": "warning"} for e in of_severity))
+        on = first + timedelta(days=n)
+        results = judge(warehouse, table, candidate, stages.live_inputs(main), on, on, "run-errors")
+        return [r.expectation.name for r in results if not r.passed]
+
+    days = enumerate([30, 20, 10, 200, 900])
+    warehouse.load_rows("monitoring.landing", [landed(first + timedelta(days=n), 1000, failed) for n, failed in days])
+    assert failing(0, "warning") == failing(2, "warning") == []
+    assert (failing(3, "warning"), failing(3)) == (["few_messages_fail"], [])
+    warehouse.load_rows("monitoring.landing", [landed(first + timedelta(days=3), 0, 0, 180)])
+    assert failing(3, "warning") == []
+    assert failing(4) == ["most_messages_land"]
 
 
 def test_an_expectation_that_cannot_be_evaluated_is_an_error_and_no_verdict(warehouse, rows):
@@ -137,6 +240,44 @@ def test_a_holder_that_lost_the_lock_cannot_publish(warehouse, rows):
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, ROWS, candidate_of(warehouse, "late", ("DATE '2013-02-01'", "'b'", 1)), DAY, DAY, rows)
     assert [client for _, client, _ in published(warehouse)] == ["a"]
+
+
+def recorded(warehouse, table: Table, token: int) -> list[dict]:
+    return warehouse.rows(
+        "SELECT status, run, row_count, start_date, end_date FROM monitoring.pipeline_runs"
+        " WHERE table_name = @table AND token = @token",
+        {"table": table.id, "token": token},
+    )
+
+
+def test_a_publish_and_its_record_are_there_together_or_not_at_all(warehouse, rows):
+    candidate = candidate_of(warehouse, "kept", ("DATE '2013-02-01'", "'a'", 1))
+    publish(warehouse, ROWS, candidate, DAY, DAY, rows, {"run": "a night", "row_count": 1})
+    row = {"status": "published", "run": "a night", "row_count": 1, "start_date": DAY, "end_date": DAY}
+    assert recorded(warehouse, ROWS, rows) == [row]
+    late = candidate_of(warehouse, "broken", ("DATE '2013-02-01'", "'b'", 1))
+    # The last statement of the transaction fails: the days were replaced and are as before again.
+    with pytest.raises(BadRequest):
+        publish(warehouse, ROWS, late, DAY, DAY, rows, {"run": "a broken night", "no_such_column": 1})
+    assert [client for _, client, _ in published(warehouse)] == ["a"]
+    announce(warehouse, ROWS, rows + 1, "the retry")
+    with pytest.raises(BadRequest, match="newer holder"):
+        publish(warehouse, ROWS, late, DAY, DAY, rows, {"run": "a late night"})
+    assert recorded(warehouse, ROWS, rows) == [row]
+
+
+def test_a_merge_and_its_record_are_there_together_or_not_at_all(warehouse):
+    warehouse.drop(FIRSTS.id)
+    warehouse.create(FIRSTS)
+    token = time.time_ns() // 1000
+    announce(warehouse, FIRSTS, token, "test")
+    columns = "client_id, first_seen_date, _deleted"
+    candidate = candidate_of(warehouse, "merged", ("'a'", "DATE '2013-02-01'", "FALSE"), columns=columns)
+    with pytest.raises(BadRequest):
+        publish(warehouse, FIRSTS, candidate, DAY, DAY, token, {"no_such_column": 1})
+    assert warehouse.rows(f"SELECT client_id FROM {FIRSTS.id}") == []
+    publish(warehouse, FIRSTS, candidate, DAY, DAY, token, {"run": "a night"})
+    assert [row["run"] for row in recorded(warehouse, FIRSTS, token)] == ["a night"]
 
 
 def test_a_new_column_appears_at_publish_and_not_before(warehouse, rows):
@@ -191,40 +332,3 @@ def test_a_merge_inserts_updates_and_deletes_by_key_and_leaves_the_rest(warehous
     announce(warehouse, FIRSTS, token + 1, "newer")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, FIRSTS, "gates_test_candidates.merge1", DAY, DAY, token)
-
-
-def test_a_reader_never_sees_a_day_half_replaced(warehouse, rows):
-    """A reader polls while a day of 2,000 rows is replaced again and again: always all of one version."""
-
-    def version(number):
-        warehouse.query(
-            f"CREATE OR REPLACE TABLE gates_test_candidates.version{number} AS"
-            " SELECT DATE '2013-02-01' AS submission_date,"
-            f" CAST(x AS STRING) AS client_id, {number} AS n FROM UNNEST(GENERATE_ARRAY(1, 2000)) AS x"
-        )
-        return f"gates_test_candidates.version{number}"
-
-    warehouse.ensure_dataset("gates_test_candidates")
-    candidates = [version(0), version(1)]
-    publish(warehouse, ROWS, candidates[0], DAY, DAY, rows)
-    seen, stop = [], threading.Event()
-
-    def poll():
-        while not stop.is_set():
-            seen.append(
-                warehouse.rows(
-                    "SELECT COUNT(*) AS found, COUNT(DISTINCT n) AS versions FROM gates_test.rows_v1"
-                    " WHERE submission_date = '2013-02-01'"
-                )[0]
-            )
-
-    reader = threading.Thread(target=poll)
-    reader.start()
-    turns = 0
-    while reader.is_alive() and (turns < 8 or len(seen) < 8):
-        turns += 1
-        publish(warehouse, ROWS, candidates[turns % 2], DAY, DAY, rows)
-    stop.set()
-    reader.join()
-    assert len(seen) >= 8
-    assert {(row["found"], row["versions"]) for row in seen} == {(2000, 1)}

@@ -3,14 +3,29 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from telemetry_warehouse import cli, lineage, night, stages, summary
+from telemetry_warehouse import (
+    cli,
+    lineage,
+    missed_nights,
+    night,
+    plan,
+    refusals,
+    resume,
+    runs,
+    stages,
+    summary,
+    verdicts,
+)
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.gates import overrides
 from telemetry_warehouse.gates.publish import publish
 from telemetry_warehouse.landing import errors
 from telemetry_warehouse.settings import Settings
+from telemetry_warehouse.verdicts import Judgement
 from tests.googlesql.warehouse import DAY, candidate, night_tables, other_tables
 
 _TOKEN = 1_600_000_000_000_000
@@ -21,6 +36,11 @@ _COMMANDS = [
     ("replay", "--type", "telemetry/main/4", "--day", str(DAY), "--error", "schema"),
     ("replay", "--raw", str(DAY)),
     ("backfill", str(DAY), str(DAY), "--dry-run"),
+    ("report", str(DAY)),
+    ("gate", "telemetry_live.main_v4", str(DAY)),
+    # The second looks up what the first has told.
+    ("watch",),
+    ("watch",),
 ]
 
 
@@ -48,6 +68,14 @@ def by_publishing(settings: Settings) -> dict[str, str]:
     return texts
 
 
+def _resume(warehouse: Warehouse) -> None:
+    """What a backfill asks that goes on where it was cut short; nothing is built."""
+    planned = plan.make(warehouse, DAY, DAY)
+    for _ in range(2):
+        resume.begin(warehouse, planned, "googlesql")
+    resume.end(warehouse, planned, "googlesql")
+
+
 def by_commands(settings: Settings) -> dict[str, str]:
     """What commands and a night ask of a warehouse that holds nothing yet; of steps of a kind, one speaks for all."""
     warehouse = Warehouse(replace(settings, dedup_slices=2))
@@ -57,8 +85,10 @@ def by_commands(settings: Settings) -> dict[str, str]:
     of_each_kind = {(step.kind, step.reads_yesterday): step for step in steps}.values()
     with _written_down(and_sent=True) as texts, pytest.MonkeyPatch.context() as patch:
         patch.setenv("WAREHOUSE_HOME", str(settings.home))
+        patch.setenv("WAREHOUSE_NIGHT_DEADLINE", "00:00")
         for step in of_each_kind:
-            stages.refuse_bad_range(warehouse, step, DAY, DAY, built_before=[other.table for other in steps])
+            refusals.reasons(warehouse, step, DAY, DAY)
+            runs.inputs_published(warehouse, step, DAY, DAY)
             table = stages.definition(warehouse, step)
             if step.kind != "model":
                 warehouse.ensure(table)
@@ -67,7 +97,13 @@ def by_commands(settings: Settings) -> dict[str, str]:
                 warehouse.drop(candidate(table).id)
         for command in _COMMANDS:
             cli.main(list(command))
+        moment = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+        judged = Judgement("telemetry_live.main_v4", DAY, DAY, "googlesql", "", moment, ())
+        verdicts._stages_since(warehouse, judged, DAY)
+        overrides.in_force(warehouse, judged.table, DAY, DAY)
         summary.print_summary(warehouse, "", DAY)
         night.stale_days(warehouse, DAY)
+        _resume(warehouse)
+        missed_nights._waiting(warehouse, steps, {steps[0].table: (DAY, DAY)})
         errors.expire(warehouse)
     return texts

@@ -56,8 +56,8 @@ def test_every_query_of_a_gate_is_accepted_and_reads_named_days(known, warehouse
     assert known.complaints(gate_queries(warehouse_home)) == []
 
 
-def test_what_commands_and_nights_ask_is_accepted_and_reads_named_days(known, warehouse_home):
-    assert known.complaints(sent.by_commands(warehouse_home)) == []
+def test_what_commands_and_nights_ask_is_accepted_and_reads_named_days(known, prepared_home):
+    assert known.complaints(sent.by_commands(prepared_home)) == []
 
 
 def test_the_cookbook_is_accepted_and_reads_named_days(known):

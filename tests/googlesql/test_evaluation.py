@@ -6,11 +6,11 @@ import re
 import uuid
 from collections import Counter
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from telemetry_warehouse import dedup, lineage, schemas
+from telemetry_warehouse import dedup, lineage, schemas, tables
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.settings import Settings
 from telemetry_warehouse.tables import Table
@@ -65,7 +65,14 @@ class Both:
         [main] = [t for t in schemas.load(project.settings.schemas).values() if t.stable.name == "main_v4"]
         self.live = replace(main.live, dataset=f"{project.prefix}_{main.live.dataset}", retention_days=None)
         project.warehouse.ensure(self.live)
-        self._tables = [*project.stable.values(), *project.tables.values(), self.live]
+        self.monitoring = {
+            name: replace(tables.from_file("monitoring", name), dataset=f"{project.prefix}_monitoring")
+            for name in ("pipeline_runs", "gate_results")
+        }
+        for table in self.monitoring.values():
+            project.warehouse.ensure(table)
+        self._loaded = [*project.stable.values(), self.live, *self.monitoring.values()]
+        self._tables = [*self._loaded, *project.tables.values()]
         self._as_loaded: dict[str, list[dict]] = {}
 
     def difference(self, sql: str) -> dict:
@@ -89,7 +96,7 @@ class Both:
         return apart(self.project.warehouse.rows(sql), reference)
 
     def _rows(self, table: Table) -> list[dict]:
-        if table in (*self.project.stable.values(), self.live):
+        if table in self._loaded:
             if table.id not in self._as_loaded:
                 self._as_loaded[table.id] = self._read(table)
             return self._as_loaded[table.id]
@@ -116,6 +123,8 @@ def both(prepared_home, googlesql, functions) -> Both:
     project.load("flight", [flight(n) for n in range(40)])
     made = Both(project, googlesql, functions)
     project.warehouse.load_rows(made.live.id, received + again(received, seed=5))
+    for name, rows in gated_stages().items():
+        project.warehouse.load_rows(made.monitoring[name].id, rows)
     for step in read_by_models(prepared_home):
         project.build(step.name, FIRST, BUILT - timedelta(days=1))
     return made
@@ -210,6 +219,35 @@ def flight(n: int) -> dict:
         "duration_minutes": (100, None, 0)[n % 3],
         "histograms": [{"key": "DELAY", "value": histogram({-15: 1, 0: n % 3}, bounds=(-60, 1440))}],
     }
+
+
+def gated_stages() -> dict[str, list[dict]]:
+    """What monitoring has of a range whose second day was let through, and of a night and a failure after it."""
+    runs, results = [], []
+    stages = [("range", 0, 2, "published"), ("night", 2, 2, "published"), ("failed", 1, 1, "failed")]
+    for number, (run, first, last, status) in enumerate(stages):
+        began = datetime.combine(BUILT, datetime.min.time(), UTC) + timedelta(hours=number)
+        of_run = {"run": run, "start_date": FIRST + timedelta(days=first), "end_date": FIRST + timedelta(days=last)}
+        runs.append(
+            of_run
+            | {"table_name": "x_stable.y", "status": status, "row_count": number + 5, "checksum": "c"}
+            | {"started_date": BUILT, "started_at": began, "ended_at": began + timedelta(minutes=9)}
+        )
+        override = {"submission_date": FIRST + timedelta(days=1), "requested_by": "a", "reviewed_by": "b"}
+        for table, expectation, verdict in [
+            ("x_live.y", "ids", "let through"),
+            ("x_stable.y", "few", "warned"),
+            ("x_stable.y", "many", "warned"),
+            ("x_stable.y", "all", "passed"),
+        ]:
+            is_through = run == "range" and verdict == "let through"
+            through = [override | {"reason": "c", "until_date": BUILT}] * is_through
+            results.append(
+                of_run
+                | {"table_name": table, "expectation": expectation, "verdict": verdict, "observed": str(number)}
+                | {"checked_date": BUILT, "checked_at": began + timedelta(minutes=5), "overrides": through}
+            )
+    return {"pipeline_runs": runs, "gate_results": results}
 
 
 def again(received: list[dict], seed: int) -> list[dict]:

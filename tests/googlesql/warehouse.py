@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 
 from telemetry_warehouse import dbt, lineage, schemas, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.gates import expectations
+from telemetry_warehouse.gates import by_day, expectations, judge
 from telemetry_warehouse.settings import ROOT, Settings
 from telemetry_warehouse.tables import Table
 from tests.dbt import project
@@ -90,19 +90,31 @@ def candidate(table: Table) -> Table:
 def gate_queries(settings: Settings) -> dict[str, str]:
     """Every query that a gate runs, as it runs it, by table and expectation."""
     warehouse = Warehouse(settings)
-    judged = [(stages._with_expectations(table, "live"), {}) for table in live_tables(settings)]
+    nodes = project.compiled_nodes(settings)
+    judged = [
+        (stages.live_definition(document_type), stages.live_inputs(document_type))
+        for document_type in schemas.load(settings.schemas).values()
+    ]
     for step in lineage.load(settings).steps:
         # Dedup is judged against live as it was at a moment.
         at = f" {FROZEN}" if step.kind == "dedup" else ""
-        judged.append((stages.definition(warehouse, step), {name: table + at for name, table in step.inputs.items()}))
+        inputs = {name: table + at for name, table in step.inputs.items()}
+        if step.kind == "model":
+            inputs |= dbt.shapes(nodes[step.name])
+        judged.append((stages.definition(warehouse, step), inputs))
     queries = {}
     for table, inputs in judged:
-        for expectation in expectations.parse(table, inputs):
+        inputs = inputs | {"pings": expectations.pings(inputs, DAY, DAY) or ""}
+        parsed = expectations.parse(table, inputs)
+        about = judge._about(table, candidate(table).id, parsed, DAY, DAY)
+        for expectation in parsed:
             if expectation.query:
-                built = expectation.build(inputs, DAY, DAY, with_rows=False)
-                queries[f"{table.id}: {expectation.name}"] = built.unexpected_rows_query.replace(
-                    "{batch}", candidate(table).id
+                queries[f"{table.id}: {expectation.name}"] = by_day.rows_query(
+                    expectation.sql(about, inputs), about["day_column"]
                 )
+        conditions = {name: f"{condition['column']} IS NULL" for name, condition in about["conditions"].items()}
+        queries[f"{table.id}: what is counted by day"] = by_day.counting_query(about, conditions)
+    queries["the days before"] = by_day.days_before_query(about)
     return queries
 
 

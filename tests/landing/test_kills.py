@@ -72,7 +72,7 @@ def test_nothing_is_lost_and_nothing_doubles_whatever_is_killed_whenever(home):
     assert found.keys() == set(range(sent))
     assert broken == len(KILLS) + 1
 
-    step = lineage.Step(document_type.stable.id, "dedup", {"live": document_type.live.id}, 2, False)
+    step = lineage.Step(document_type.stable.id, "dedup", {"live": document_type.live.id}, 2, False, "code")
     day = date.fromisoformat(DAY)
     stages.run(warehouse, step, day, day, "after the kills", print)
     rows = warehouse.rows(f"SELECT n FROM {document_type.stable.id} WHERE DATE(submission_timestamp) = '{DAY}'")

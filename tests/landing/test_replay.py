@@ -23,7 +23,7 @@ def send(warehouse, document_type, documents, **attributes):
 
 
 def dedup(document_type) -> lineage.Step:
-    return lineage.Step(document_type.stable.id, "dedup", {"live": document_type.live.id}, 2, False)
+    return lineage.Step(document_type.stable.id, "dedup", {"live": document_type.live.id}, 2, False, "code")
 
 
 def test_pings_that_came_before_their_schema_land_once_it_is_there(warehouse):

@@ -1,4 +1,4 @@
-"""The corrections of the emulator, each with a test that fails without it; that of the fifth is in test_tables."""
+"""The corrections of the emulator, each with a test that fails without it; that of the sixth is in test_tables."""
 
 import subprocess
 from pathlib import Path
@@ -36,6 +36,20 @@ def test_a_merge_may_write_a_table_that_requires_a_partition_filter(client):
     )
     rows = client.query_and_wait("SELECT d, n FROM corrections.days WHERE d >= DATE '2013-01-01' ORDER BY d")
     assert [(row.d.day, row.n) for row in rows] == [(1, 1), (2, 2)]
+
+
+def test_a_merge_is_part_of_the_transaction_around_it(client):
+    client.query_and_wait("CREATE TABLE corrections.keyed AS SELECT 1 AS k, 1 AS n")
+    merge = (
+        "MERGE corrections.keyed AS old USING (SELECT 1 AS k, 2 AS n UNION ALL SELECT 3, 3) AS new ON old.k = new.k"
+        " WHEN MATCHED THEN UPDATE SET n = new.n WHEN NOT MATCHED THEN INSERT (k, n) VALUES (k, n);"
+    )
+    with pytest.raises(Exception, match="too late"):
+        client.query_and_wait(f"BEGIN TRANSACTION; {merge} SELECT ERROR('too late'); COMMIT TRANSACTION")
+    assert [(row.k, row.n) for row in client.query_and_wait("SELECT k, n FROM corrections.keyed")] == [(1, 1)]
+    client.query_and_wait(f"BEGIN TRANSACTION; {merge} COMMIT TRANSACTION")
+    rows = client.query_and_wait("SELECT k, n FROM corrections.keyed ORDER BY k")
+    assert [(row.k, row.n) for row in rows] == [(1, 2), (3, 3)]
 
 
 def test_a_view_may_name_a_table_that_requires_a_partition_filter(client):

@@ -1,8 +1,8 @@
 """What a table's YAML expects of it, as Great Expectations objects, checked for sense before anything runs."""
 
-import os
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
 
@@ -10,13 +10,23 @@ from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.tables import Table
 
 SEVERITIES = ("critical", "warning")
+_NOT_ARGUMENTS = ("name", "type", "severity", "description")
 # {columns days_*_bits except days_seen_bits}: the names of the columns that match, with commas between them.
 _COLUMNS = re.compile(r"\{columns ([\w*]+)(?: except (\w+))?\}")
+# {each rule=sum: max({of}) as {column}}: the text for every column whose YAML says `rule: sum` in config.meta, with
+# commas between them; {any ...}: with `or`. In it, {column} is the name, {of} the name without the rule at its end, and
+# {when} or {when|true} what config.meta says, or else what follows the bar.
+_EACH = re.compile(r"\{(each|any) (\w+)(?:=(\w+))?: ((?:[^{}]|\{[^{}]*\})*)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z]\w*)(?:\|([^{}]*))?\}")
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """A promise about a table: a Great Expectations type with its arguments, or a query that returns what breaks it."""
+    """A promise about a table: a Great Expectations type with its arguments, or a query that returns what breaks it.
+
+    `condition`: the metric, column and arguments with which Great Expectations says which rows break it; `measures`:
+    what else it needs counted, name → SQL aggregate.
+    """
 
     name: str
     severity: str
@@ -24,79 +34,157 @@ class Expectation:
     arguments: dict
     query: str | None = None
     type: str | None = None
+    condition: dict | None = None
+    measures: dict[str, str] = field(default_factory=dict)
 
-    def build(self, inputs: dict[str, str], start: date, end: date, with_rows: bool):
-        """The Great Expectations object; `inputs` maps the names a query may use to table ids.
+    def build(self, about: dict, inputs: dict[str, str]):
+        """The Great Expectations object. `about`: see judge.py; `inputs`: name in a query → table id, or SQL."""
+        from telemetry_warehouse.gates import by_day
 
-        `with_rows`: what breaks it is fetched and not only counted.
-        """
-        from great_expectations.expectations import UnexpectedRowsExpectation
+        known = {"severity": self.severity, "meta": {"name": self.name}}
+        if self.query is not None:
+            return by_day.ExpectNoRows(query=self.sql(about, inputs), day=about["day_column"], **known)
+        if self.condition is not None:
+            mostly = self.arguments.get("mostly", 1)
+            return by_day.ExpectColumnValues(condition=self.name, mostly=mostly, about=about, **known)
+        return by_day.OWN[self.type](about=about, **self.arguments, **known)
 
-        from telemetry_warehouse.gates.counted_rows import NoUnexpectedRows
-
-        if self.query is None:
-            return implementation(self.type)(severity=self.severity, meta={"name": self.name}, **self.arguments)
-        query = self.query.replace("{candidate}", "{batch}")
-        for name, value in (inputs | {"start_date": start.isoformat(), "end_date": end.isoformat()}).items():
-            query = query.replace("{" + name + "}", value)
-        kind = UnexpectedRowsExpectation if with_rows else NoUnexpectedRows
-        return kind(unexpected_rows_query=query, severity=self.severity, meta={"name": self.name})
-
-
-def implementation(type_name: str):
-    """Great Expectations' class of an expectation type; raises KeyError where there is none."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
-    import great_expectations  # noqa: F401  (registers the expectations)
-    from great_expectations.exceptions import ExpectationNotFoundError
-    from great_expectations.expectations.registry import get_expectation_impl
-
-    try:
-        return get_expectation_impl(type_name)
-    except ExpectationNotFoundError:
-        raise KeyError(type_name) from None
+    def sql(self, about: dict, inputs: dict[str, str]) -> str:
+        """The query as it is sent, but for how its rows are counted."""
+        values = inputs | {
+            "candidate": about["candidate"], "start_date": about["start"], "end_date": about["end"],
+        }  # fmt: skip
+        return _PLACEHOLDER.sub(lambda match: values[match[1]], self.query)
 
 
-def parse(table: Table, inputs: dict[str, str]) -> list[Expectation]:
-    """The table's expectations. Raises WarehouseError naming an unknown severity, type, column or name."""
+def pings(inputs: dict[str, str], start: date, end: date) -> str | None:
+    """{pings}: the pings of every stable table among `inputs`, by the columns that all of them have; None without any.
+
+    A new ping type is among them as soon as the model reads it.
+    """
+    selects = [
+        "SELECT DATE(submission_timestamp) AS submission_date, submission_timestamp, document_id, client_id, sample_id,"
+        " normalized_app_name AS app_name, normalized_channel AS channel, normalized_os AS os,"
+        f" normalized_country_code AS country FROM {table}"
+        f" WHERE DATE(submission_timestamp) BETWEEN DATE '{start}' AND DATE '{end}'"
+        for table in dict.fromkeys(inputs.values())
+        if table.split(".")[0].endswith(("_stable", "_stable_candidates"))
+    ]
+    return f"({' UNION ALL '.join(selects)})" if selects else None
+
+
+def parse(table: Table, inputs: Collection[str]) -> list[Expectation]:
+    """The table's expectations; `inputs` are the names that a query may use.
+
+    Raises WarehouseError, naming the file, for a severity, type, argument, column or name that does not exist.
+    """
     parsed = [_parse_one(table, dict(entry), inputs) for entry in table.expectations]
     names = [expectation.name for expectation in parsed]
     for name in names:
         if names.count(name) > 1:
-            raise WarehouseError(f"{table.id}: two expectations are called {name}; give one of them another `name`")
+            raise _refusal(table, name, "is there twice; give one of the two another `name`")
     return parsed
 
 
-def _parse_one(table: Table, entry: dict, inputs: dict[str, str]) -> Expectation:
-    severity = entry.pop("severity", "critical")
-    where = f"{table.id}: expectation {entry.get('name') or entry.get('type') or entry}"
+def _refusal(table: Table, name: object, what: str) -> WarehouseError:
+    where = f"{table.expectations_file}: " if table.expectations_file else ""
+    return WarehouseError(f"{where}{table.id}: expectation {name} {what}")
+
+
+def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectation:
+    def refuse(what: str) -> WarehouseError:
+        return _refusal(table, entry.get("name") or entry.get("type") or entry, what)
+
+    severity = entry.get("severity", "critical")
     if severity not in SEVERITIES:
-        raise WarehouseError(f"{where} has severity {severity!r}; give one of {', '.join(SEVERITIES)}")
+        raise refuse(f"has severity {severity!r}; give one of {', '.join(SEVERITIES)}")
+    arguments = {key: value for key, value in entry.items() if key not in _NOT_ARGUMENTS}
     column = entry.get("column")
-    if column is not None and column not in table.column_names:
-        raise WarehouseError(f"{where} names column {column!r}, which the table does not have")
+    for name in (column, *entry.get("columns", ())):
+        if name is not None and name not in table.column_names:
+            raise refuse(f"names column {name!r}, which the table does not have")
     if "query" in entry:
-        query = _COLUMNS.sub(lambda match: _matching(table, where, *match.groups()), entry["query"])
-        known = {"candidate", "start_date", "end_date", *inputs}
-        for name in _placeholders(query):
-            if name not in known:
-                raise WarehouseError(f"{where} uses {{{name}}}; it may use {', '.join(sorted(known))}")
-        return Expectation(entry["name"], severity, column, {}, query=query)
-    type_name = entry.pop("type", None)
+        if unknown := sorted({*arguments, *entry} - {"query", "name", "severity", "description"}):
+            raise refuse(f"says {', '.join(unknown)}, and one with a query only has name, severity and description")
+        if "name" not in entry:
+            raise refuse("has a query and no `name`; give it one")
+        return Expectation(entry["name"], severity, None, {}, query=_expanded(table, entry["query"], inputs, refuse))
+    type_name = entry.get("type")
+    name = entry.get("name", f"{type_name}({column})" if column else type_name)
+    if type_name is None:
+        raise refuse("has neither a `type` nor a `query`")
+    arguments = {key: _written_out(table, value, refuse) for key, value in arguments.items()}
+    condition, measures = _counted(type_name, arguments, refuse)
+    return Expectation(name, severity, column, arguments, None, type_name, condition, measures)
+
+
+def _counted(type_name: str, arguments: dict, refuse) -> tuple[dict | None, dict[str, str]]:
+    """What an expectation needs counted. Building it once shows whether its arguments make sense."""
+    from great_expectations.exceptions import ExpectationNotFoundError
+    from great_expectations.expectations.expectation import ColumnMapExpectation
+    from great_expectations.expectations.registry import get_expectation_impl, get_metric_kwargs
+
+    from telemetry_warehouse.gates import by_day
+
     try:
-        implementation(type_name)
-    except KeyError:
-        raise WarehouseError(f"{where} is of type {type_name!r}, which Great Expectations does not have") from None
-    name = entry.pop("name", f"{type_name}({column})" if column else type_name)
-    entry.pop("description", None)
-    return Expectation(name, severity, column, entry, type=type_name)
+        if type_name in by_day.OWN:
+            kind = by_day.OWN[type_name]
+            kind(about={}, **arguments)
+            return None, kind.measures(arguments)
+        kind = get_expectation_impl(type_name)
+        if not issubclass(kind, ColumnMapExpectation):
+            raise refuse(f"is of type {type_name!r}, which looks at a range as a whole; write a query, by day")
+        metric = f"{kind.map_metric}.{by_day.CONDITION}"
+        wanted = get_metric_kwargs(metric, configuration=kind(**arguments).configuration)
+    except ExpectationNotFoundError:
+        known = ", ".join(sorted(by_day.OWN))
+        raise refuse(
+            f"is of type {type_name!r}, which neither Great Expectations has nor we; ours are {known}"
+        ) from None
+    except ValueError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise refuse(f"has arguments that {type_name} does not take: {reasons}") from None
+    return {"metric": metric, "column": arguments["column"], "values": wanted["metric_value_kwargs"]}, {}
 
 
-def _matching(table: Table, where: str, pattern: str, exception: str | None) -> str:
+def _expanded(table: Table, query: str, inputs: Collection[str], refuse) -> str:
+    """The query with its lists of columns written out; what is left are names of `inputs`, the candidate and days."""
+    query = _written_out(table, query, refuse)
+    known = {"candidate", "start_date", "end_date", *inputs}
+    for name, _ in _PLACEHOLDER.findall(query):
+        if name not in known:
+            raise refuse(f"uses {{{name}}}; it may use {', '.join(sorted(known))}")
+    return query
+
+
+def _written_out(table: Table, value: object, refuse) -> object:
+    """Text with its lists of columns written out; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    value = _COLUMNS.sub(lambda match: _matching(table, refuse, *match.groups()), value)
+    return _EACH.sub(lambda match: _of_each(table, refuse, *match.groups()), value)
+
+
+def _matching(table: Table, refuse, pattern: str, exception: str | None) -> str:
     names = [name for name in table.column_names if fnmatchcase(name, pattern) and name != exception]
     if not names:
-        raise WarehouseError(f"{where} is about columns {pattern}, and the table has none of that name")
+        raise refuse(f"is about columns {pattern}, and the table has none of that name")
     return ", ".join(names)
 
 
-def _placeholders(query: str) -> set[str]:
-    return set(re.findall(r"\{(\w+)\}", query))
+def _of_each(table: Table, refuse, joined: str, key: str, value: str | None, text: str) -> str:
+    said = {name: meta for name, meta in table.column_meta.items() if key in meta and value in (None, meta[key])}
+    if not said:
+        raise refuse(f"is about columns with {key}{value and '=' + value or ''} in config.meta, and the table has none")
+
+    def one(name: str, meta: dict) -> str:
+        values = meta | {"column": name, "of": name.removesuffix(f"_{meta.get('rule')}")}
+
+        def filled(match) -> str:
+            if match[1] not in values and match[2] is None:
+                raise refuse(f"uses {{{match[1]}}}, which config.meta of {name} does not say")
+            return str(values.get(match[1], match[2]))
+
+        return _PLACEHOLDER.sub(filled, text)
+
+    return {"each": ", ", "any": " or "}[joined].join(one(name, meta) for name, meta in said.items())

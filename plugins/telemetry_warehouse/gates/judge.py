@@ -1,7 +1,7 @@
 """Runs a table's expectations on what was built, as SQL pushed down to the warehouse, and keeps the verdict."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import orjson
@@ -9,25 +9,47 @@ import orjson
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import GateFailed, WarehouseError
-from telemetry_warehouse.gates.expectations import Expectation, parse
+from telemetry_warehouse.gates import history, overrides
+from telemetry_warehouse.gates.days import days_of
+from telemetry_warehouse.gates.expectations import Expectation, parse, pings
+from telemetry_warehouse.gates.overrides import Override
 from telemetry_warehouse.tables import Table
 
-_EXAMPLES = 3
+_MOST_DAYS_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one expectation said; `observed` and `examples` are JSON values."""
+    """What one expectation said, and on which days it failed; `observed` and `examples` are JSON values.
+
+    failed_days: empty where the rows that break it do not say. overrides: what lets its failure through.
+    """
 
     expectation: Expectation
     passed: bool
     observed: object
     examples: list
+    failed_days: list[date] = field(default_factory=list)
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """passed, warned, failed or let through."""
+        if self.passed:
+            return "passed"
+        if self.expectation.severity == "warning":
+            return "warned"
+        return "let through" if self.overrides else "failed"
 
     @property
     def line(self) -> str:
         text = f"{self.expectation.name} ({self.expectation.severity}): observed {orjson.dumps(self.observed).decode()}"
-        return text + (f", for example {orjson.dumps(self.examples, default=str).decode()}" if self.examples else "")
+        if self.failed_days:
+            named = ", ".join(map(str, self.failed_days[:_MOST_DAYS_NAMED]))
+            more = len(self.failed_days) - _MOST_DAYS_NAMED
+            text += f" on {named}{f' and {more} other days' if more > 0 else ''}"
+        text += f", for example {orjson.dumps(self.examples, default=str).decode()}" if self.examples else ""
+        return "; ".join([text, *(override.line for override in self.overrides)])
 
 
 def judge(
@@ -35,37 +57,90 @@ def judge(
 ) -> list[Result]:
     """Judges `asset` (a candidate of `table`) for start..end and records every result in monitoring.gate_results.
 
-    `inputs` maps a direct input's name to its table id. Raises GateFailed, naming what failed with example rows,
-    where a critical expectation does not hold, WarehouseError where one cannot be evaluated;
-    warnings are in the results.
+    `inputs` maps what a query may name to a table id or to SQL. Raises GateFailed, naming what failed with its days
+    and example rows, where a critical expectation does not hold on a day that no override lets through, WarehouseError
+    where one cannot be evaluated; warnings, and what was let through, are in the results. Days that pass are what later
+    days are held against.
     """
+    if every_ping := pings(inputs, start, end):
+        inputs = inputs | {"pings": every_ping}
     expectations = parse(table, inputs)
-    results = _run(warehouse, asset, expectations, inputs, start, end)
-    failed = [r.expectation for r in results if not r.passed]
-    if failed:
-        again = _run(warehouse, asset, failed, inputs, start, end, keys=_keys(table))
-        # The first verdict stands, even where the rows have changed since.
-        seen = {r.expectation.name: replace(r, passed=False) for r in again}
-        results = [seen.get(r.expectation.name, r) for r in results]
+    about = _about(table, asset, expectations, start, end)
+    history.ensure(warehouse)
+    results, profile = _run(warehouse, about, expectations, inputs)
+    days = {r.expectation.name: _days_to_let_through(r, start, end) for r in results if r.verdict == "failed"}
+    if days:
+        known = overrides.in_force(warehouse, table.id, start, end)
+        through = {name: overrides.admitted(failed, known.get(name, {})) for name, failed in days.items()}
+        results = [replace(r, overrides=through.get(r.expectation.name, ())) for r in results]
     _record(warehouse, table, asset, results, start, end, run)
-    critical = [r for r in results if not r.passed and r.expectation.severity == "critical"]
+    critical = [r for r in results if r.verdict == "failed"]
     if critical:
         lines = "; ".join(r.line for r in critical)
+        names = [r.expectation.name for r in critical]
         raise GateFailed(
-            f"{table.id} {start}..{end} failed its gate and was not published: {lines}. The candidate is kept: {asset}"
+            f"{table.id} {start}..{end} failed its gate and was not published: {lines}. The candidate is kept: {asset}",
+            table=table.id,
+            day=min(day for name in names for day in days[name]),
+            expectations=names,
         )
+    history.remember(warehouse, table, profile, start, end)
     return results
 
 
+def _days_to_let_through(result: Result, start: date, end: date) -> list[date]:
+    """The days that need an override: all of them where the rows are of no day, or of another."""
+    every = days_of(start, end)
+    return result.failed_days if result.failed_days and set(result.failed_days) <= set(every) else every
+
+
+def _about(table: Table, asset: str, expectations: list[Expectation], start: date, end: date) -> dict:
+    """What is counted on a candidate, and how: the same for all expectations, so that it is one query.
+
+    day, app: SQL of a row's day and application. conditions, measures: of each expectation. keys: columns that name a
+    row. day_column: as queries call a day.
+    """
+    columns = {column.name: column for column in table.columns}
+    app = next((name for name in ("normalized_app_name", "app_name") if name in columns), "CAST(NULL AS STRING)")
+    is_date = table.partition_field and columns[table.partition_field].field_type == "DATE"
+    measures: dict[str, str] = {}
+    for expectation in expectations:
+        measures |= expectation.measures
+    return {
+        "table": table.id,
+        "candidate": asset,
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        # A table without days is judged as a whole.
+        "day": table.day if table.partition_field else f"DATE '{end}'",
+        "day_column": table.partition_field if is_date else "submission_date",
+        "app": app,
+        "keys": _keys(table),
+        "conditions": {e.name: e.condition for e in expectations if e.condition},
+        "measures": measures,
+    }
+
+
 def _keys(table: Table) -> list[str]:
-    known = ("document_id", "submission_date", "app_name", "client_id", "channel", "os", "probe", "key")
-    return [name for name in known if name in table.column_names]
+    known = (
+        "document_id",
+        "submission_timestamp",
+        "submission_date",
+        "app_name",
+        "client_id",
+        "channel",
+        "os",
+        "probe",
+        "key",
+    )
+    found = [name for name in known if name in table.column_names]
+    return found or table.column_names[:1]
 
 
-def _run(warehouse, asset, expectations, inputs, start, end, keys=None) -> list[Result]:
-    """Whether each expectation holds; with `keys`, the columns that name a row, also what was seen and example rows."""
+def _run(warehouse, about, expectations, inputs) -> tuple[list[Result], list | None]:
+    """Whether each expectation holds, and why not; and the profile of the candidate where history is kept of it."""
     if not expectations:
-        return []
+        return [], None
     import great_expectations as gx
     import sqlalchemy
     import sqlalchemy_bigquery._types
@@ -75,7 +150,7 @@ def _run(warehouse, asset, expectations, inputs, start, end, keys=None) -> list[
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     # The dialect can write this type and does not know it when it reads: a record with JSON in it could not be judged.
     sqlalchemy_bigquery._types._type_map["JSON"] = sqlalchemy.types.JSON
-    dataset, name = asset.split(".")
+    dataset, name = about["candidate"].split(".")
     project = warehouse.settings.project_id
     client = warehouse.settings.bigquery_client()
     # Naming the priority makes the client insert a job and wait for it. Its short way, one request that must be
@@ -95,25 +170,22 @@ def _run(warehouse, asset, expectations, inputs, start, end, keys=None) -> list[
         kwargs={"connect_args": {"client": client, "prefer_bqstorage_client": False}},
     )
     batch = source.add_table_asset(name, table_name=name).add_batch_definition_whole_table("all")
-    built = [e.build(inputs, start, end, with_rows=keys is not None) for e in expectations]
+    built = [e.build(about, inputs) for e in expectations]
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=built))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-    form = {"result_format": "BOOLEAN_ONLY"}
-    if keys is not None:
-        form = {
-            "result_format": "COMPLETE",
-            "partial_unexpected_count": _EXAMPLES,
-            "unexpected_index_column_names": keys,
-        }
-    outcome = definition.run(result_format=form)
+    outcome = definition.run(result_format={"result_format": "COMPLETE"})
     by_name = {e.name: e for e in expectations}
     results = []
     for one in outcome.results:
         expectation = by_name[one.expectation_config.meta["name"]]
         if message := _exception(one.exception_info):
-            raise WarehouseError(f"{expectation.name} on {asset} could not be evaluated: {message}")
-        results.append(_result(expectation, one))
-    return results
+            raise WarehouseError(f"{expectation.name} on {about['candidate']} could not be evaluated: {message}")
+        found = one.result
+        examples = [orjson.loads(e) if isinstance(e, str) else e for e in found["examples"]]
+        failed_days = [] if "None" in found["failed_days"] else list(map(date.fromisoformat, found["failed_days"]))
+        results.append(Result(expectation, bool(one.success), found["observed_value"], examples, failed_days))
+    profiles = [one.result["profile"] for one in outcome.results if "profile" in one.result]
+    return results, profiles[0] if profiles else None
 
 
 def _exception(info: dict | None) -> str | None:
@@ -122,20 +194,6 @@ def _exception(info: dict | None) -> str | None:
         if one.get("raised_exception"):
             return " ".join(str(one["exception_message"]).split())
     return None
-
-
-def _result(expectation: Expectation, outcome) -> Result:
-    found = outcome.result
-    if not found:
-        observed = "as expected"
-    elif expectation.query is not None:
-        observed = f"{found['observed_value']} rows that should not be"
-    elif "unexpected_count" in found:
-        observed = f"{found['unexpected_count']} of {found['element_count']} rows"
-    else:
-        observed = found["observed_value"]
-    examples = found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_index_list") or []
-    return Result(expectation, bool(outcome.success), observed, examples[:_EXAMPLES])
 
 
 def _record(warehouse, table, asset, results, start, end, run) -> None:
@@ -156,9 +214,12 @@ def _record(warehouse, table, asset, results, start, end, run) -> None:
                 "severity": r.expectation.severity,
                 "column_name": r.expectation.column,
                 "passed": r.passed,
+                "failed_days": r.failed_days,
                 "observed": orjson.dumps(r.observed).decode(),
                 "bound": r.expectation.query or orjson.dumps(r.expectation.arguments, default=str).decode(),
                 "examples": orjson.dumps(r.examples, default=str).decode(),
+                "verdict": r.verdict,
+                "overrides": [override.__dict__ for override in r.overrides],
             }
             for r in results
         ),

@@ -1,10 +1,13 @@
 """Replaces the days of a published table by those of a candidate that has passed, in one transaction.
 
 Days are deleted as whole partitions by literal bounds, which BigQuery does without scanning, and inserted by named
-column. The transaction refuses where a newer holder of the table's lock has left its token.
+column. The transaction refuses where a newer holder of the table's lock has left its token. It also writes the publish
+down in monitoring.pipeline_runs, so that there is no moment at which days are published and nobody knows it.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse, render
@@ -21,25 +24,40 @@ def announce(warehouse: Warehouse, table: Table, token: int, holder: str) -> Non
     )
 
 
-def publish(warehouse: Warehouse, table: Table, candidate: str, start: date, end: date, token: int) -> None:
+def publish(
+    warehouse: Warehouse,
+    table: Table,
+    candidate: str,
+    start: date,
+    end: date,
+    token: int,
+    known: Mapping[str, object] = MappingProxyType({}),
+) -> None:
     """Makes the candidate's rows of start..end (or, for a merged table, its clients) what readers see.
 
-    New columns of the table's definition are added first. Raises google.api_core.exceptions.BadRequest where a newer
-    token is there, with the published table as it was.
+    New columns of the table's definition are added first. `known` are values of columns of monitoring.pipeline_runs
+    beside those that every publish has. Raises google.api_core.exceptions.BadRequest where a newer token is there, with
+    the published table as it was.
     """
     warehouse.ensure(table)
+    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    now = datetime.now(UTC)
+    record = {"started_at": now, **known, "ended_at": now, "table_name": table.id, "start_date": start, "end_date": end}
+    record |= {"started_date": record["started_at"].date(), "token": token, "status": "published"}
     values = {
         "table": table.id,
         "candidate": candidate,
         "columns": ", ".join(f"`{name}`" for name in table.column_names),
         "token": token,
         "token_date": datetime.fromtimestamp(token / 1_000_000, UTC).date() - timedelta(days=1),
+        "recorded": ", ".join(record),
+        "record": ", ".join(f"@{name}" for name in record),
     }
     if table.merge_key:
         sql = render("publish_rows", **values, **_merge_clauses(table))
     else:
         sql = render("publish_days", **values, days=whole_days(table, start, end))
-    warehouse.query(sql, labels={"table": table.name, "stage": "publish"})
+    warehouse.query(sql, record, {"table": table.name, "stage": "publish"})
 
 
 def whole_days(table: Table, start: date, end: date) -> str:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -107,7 +106,7 @@ def environment(settings: Settings, dags: Path = ROOT / "dags") -> dict[str, str
     return (
         inherited
         | variables
-        | _warehouse_variables(settings)
+        | settings.variables()
         | {
             "AIRFLOW_HOME": str(folder),
             "PYTHONPATH": str(ROOT / "plugins"),
@@ -116,18 +115,6 @@ def environment(settings: Settings, dags: Path = ROOT / "dags") -> dict[str, str
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
         }
     )
-
-
-def _warehouse_variables(settings: Settings) -> dict[str, str]:
-    """The settings as the variables that they are read from."""
-    variables = {}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, tuple):
-            value = ":".join(map(str, value))
-        if value is not None:
-            variables[field.metadata["variable"]] = str(value)
-    return variables
 
 
 def _migrate(settings: Settings, variables: dict[str, str], say: Callable[[str], None]) -> None:

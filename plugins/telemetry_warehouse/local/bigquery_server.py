@@ -1,4 +1,4 @@
-"""Starts the BigQuery emulator with five corrections that dbt-bigquery and our tables need, and one for speed.
+"""Starts the BigQuery emulator with six corrections that dbt-bigquery and our tables need, and one for speed.
 
 Runs on its own in the emulator's environment (`python -P bigquery_server.py --host ... `, the arguments of
 local-bigquery), so it imports nothing of this package.
@@ -44,6 +44,30 @@ def let_merge_write_where_a_filter_is_required() -> None:
 
     merge.run = run_merge
     _excuse_from_filter(lambda _tree, table: target_of_merge.get() == (table.catalog, table.db, table.name))
+
+
+def let_merge_run_in_a_transaction() -> None:
+    """The emulator tries to begin a transaction of its own, and DuckDB gives up the one that it is in."""
+    import duckdb
+    from local_bigquery.jobs import merge
+
+    run = merge.run
+
+    class InTransaction:
+        def __init__(self, cursor):
+            self._cursor = cursor
+
+        def execute(self, sql, *arguments):
+            if sql == "BEGIN":
+                raise duckdb.TransactionException
+            return self._cursor.execute(sql, *arguments)
+
+    def run_merge(cursor, tree, context):
+        # Within a transaction DuckDB's clock stands still.
+        first, second = (cursor.execute("SELECT epoch_us(transaction_timestamp())").fetchone() for _ in range(2))
+        return run(InTransaction(cursor) if first == second else cursor, tree, context)
+
+    merge.run = run_merge
 
 
 def let_a_view_name_a_table_that_requires_a_filter() -> None:
@@ -160,6 +184,7 @@ def main() -> None:
         )
     give_create_table_as_a_destination()
     let_merge_write_where_a_filter_is_required()
+    let_merge_run_in_a_transaction()
     let_a_view_name_a_table_that_requires_a_filter()
     load_json_strings_as_they_are()
     change_definitions_one_after_the_other()

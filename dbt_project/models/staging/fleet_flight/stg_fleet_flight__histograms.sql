@@ -1,12 +1,8 @@
 -- Delays in minutes in the common histogram shape; a flight that was cancelled has none.
 with pings as (
     {{ pings_with(source('fleet_stable', 'flight_v1'), 'cast(null as string)', ['histograms']) }}
-),
-
-sent as (
-    select {{ ping_columns() }}, h.key as probe, '' as key, {{ histogram_fields('h.value') }}
-    from pings
-    cross join unnest(histograms) as h
 )
 
-{{ histogram_rows('sent') }}
+select {{ ping_columns() }}, h.key as probe, '' as key, {{ histogram_fields('h.value') }}
+from pings
+cross join unnest(histograms) as h

@@ -70,14 +70,10 @@ scalars_sent as (
     )
     cross join unnest(of_key) as s
     {%- endfor %}
-),
-
-sent as (
-    select * from histograms_sent
-    union all
-    select {{ ping_columns() }}, probe, key, {{ scalar_fields('value') }}
-    from scalars_sent
-    where value is not null
 )
 
-{{ histogram_rows('sent') }}
+select * from histograms_sent
+union all
+select {{ ping_columns() }}, probe, key, {{ scalar_fields('value') }}
+from scalars_sent
+where value is not null

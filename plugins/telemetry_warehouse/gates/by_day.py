@@ -1,0 +1,303 @@
+"""The expectations of our own, registered with Great Expectations: every day of a range is judged, in grouped queries.
+
+All that is counted on a candidate is one query for a whole gate, grouped by day and application (`table.by_day`), and
+what `monitoring` knows of the days before is another (`table.days_before`). A query that returns what must not be is
+one query, grouped by day (`rows_not_expected`). Great Expectations computes a metric once for all who ask for it.
+
+Imports Great Expectations, so import it where it is used.
+"""
+
+import os
+from datetime import date, timedelta
+from typing import ClassVar
+
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+
+import sqlalchemy
+from great_expectations.core.metric_function_types import MetricPartialFunctionTypeSuffixes
+from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.expectations.expectation import BatchExpectation
+from great_expectations.expectations.metrics.metric_provider import MetricProvider, metric_value
+from great_expectations.expectations.registry import get_metric_provider
+from great_expectations.validator.metric_configuration import MetricConfiguration
+
+from telemetry_warehouse.gates import days
+
+EXAMPLES = 3
+CONDITION = MetricPartialFunctionTypeSuffixes.CONDITION.value
+
+
+def _rows(engine: SqlAlchemyExecutionEngine, sql: str) -> list:
+    # A colon would begin a parameter.
+    return engine.execute_query(sqlalchemy.text(sql.replace(":", r"\:"))).fetchall()
+
+
+def counting_query(about: dict, conditions: dict[str, str]) -> str:
+    """Rows, measures and rows that meet each condition, by day and application."""
+    counted = [*about["measures"].values(), *(f"COUNTIF({condition})" for condition in conditions.values())]
+    selected = [f"{about['day']} AS day", f"{about['app']} AS app", "COUNT(*) AS row_count"]
+    selected += [f"{sql} AS m{number}" for number, sql in enumerate(counted)]
+    return f"SELECT {', '.join(selected)} FROM {about['candidate']} GROUP BY day, app ORDER BY day, app"
+
+
+def days_before_query(about: dict) -> str:
+    return (
+        "SELECT profiled_at, submission_date, app_name, row_count, measures FROM monitoring.daily_profiles"
+        f" WHERE table_name = '{about['table']}' AND submission_date < DATE '{about['start']}'"
+        f" AND submission_date >= DATE_SUB(DATE '{about['start']}', INTERVAL {days.HISTORY_DAYS} DAY)"
+        " ORDER BY profiled_at"
+    )
+
+
+def rows_query(query: str, day: str) -> str:
+    """How many rows a query returns and a few of them, by its column `day`.
+
+    As JSON, a row needs no list of its columns, and has no day where the query gives none.
+    """
+    row = "TO_JSON_STRING(row_not_expected)"
+    return (
+        f"SELECT JSON_VALUE({row}, '$.{day}') AS day, COUNT(*) AS row_count,"
+        f" ARRAY_AGG({row} LIMIT {EXAMPLES}) AS examples FROM ({query}) AS row_not_expected GROUP BY day ORDER BY day"
+    )
+
+
+class ByDay(MetricProvider):
+    """What `about` asks of a candidate: {"conditions": name → SQL, "profile": [(day, app, name → count), ...]}."""
+
+    metric_name = "table.by_day"
+    domain_keys = ("batch_id",)
+    value_keys = ("about",)
+
+    @metric_value(engine=SqlAlchemyExecutionEngine)
+    def _sqlalchemy(cls, execution_engine, metric_domain_kwargs, metric_value_kwargs, metrics, **_):  # noqa: N805
+        about = metric_value_kwargs["about"]
+        how = {"dialect": execution_engine.engine.dialect, "compile_kwargs": {"literal_binds": True}}
+        conditions = {}
+        for name, asked in about["conditions"].items():
+            provider, condition = get_metric_provider(asked["metric"], execution_engine)
+            broken, *_ = condition(
+                cls=provider,
+                execution_engine=execution_engine,
+                metric_domain_kwargs=metric_domain_kwargs | {"column": asked["column"]},
+                metric_value_kwargs=asked["values"],
+                metrics=metrics,
+                runtime_configuration={},
+            )
+            conditions[name] = str(broken.compile(**how))
+        names = [*about["measures"], *conditions]
+        profile = [
+            (day, app, {days.ROWS: rows} | {name: count or 0 for name, count in zip(names, counts, strict=True)})
+            for day, app, rows, *counts in _rows(execution_engine, counting_query(about, conditions))
+        ]
+        return {"conditions": conditions, "profile": profile}
+
+    @classmethod
+    def _get_evaluation_dependencies(
+        cls, metric, configuration=None, execution_engine=None, runtime_configuration=None
+    ) -> dict:
+        """What Great Expectations' conditions ask for, but for a count of all rows, which none of them needs."""
+        return {
+            "table.columns": MetricConfiguration("table.columns", metric.metric_domain_kwargs),
+            "table.column_types": MetricConfiguration(
+                "table.column_types", metric.metric_domain_kwargs, {"include_nested": True}
+            ),
+        }
+
+
+class DaysBefore(MetricProvider):
+    """What monitoring.daily_profiles says of the days before a range: a profile as in ByDay for each time that a day
+    passed, oldest first."""
+
+    metric_name = "table.days_before"
+    domain_keys = ("batch_id",)
+    value_keys = ("about",)
+
+    @metric_value(engine=SqlAlchemyExecutionEngine)
+    def _sqlalchemy(cls, execution_engine, metric_value_kwargs, metrics, **_):  # noqa: N805
+        passed: dict = {}
+        for when, day, app, rows, measures in _rows(execution_engine, days_before_query(metric_value_kwargs["about"])):
+            counts = {days.ROWS: rows} | {measure["name"]: measure["value"] for measure in measures}
+            passed.setdefault((when, day), []).append((day, app, counts))
+        return list(passed.values())
+
+
+class RowsNotExpected(MetricProvider):
+    """What a query returns, by its column `day`: [(day or None, number of rows, a few of them as JSON), ...]."""
+
+    metric_name = "rows_not_expected"
+    domain_keys = ("batch_id",)
+    value_keys = ("query", "day")
+
+    @metric_value(engine=SqlAlchemyExecutionEngine)
+    def _sqlalchemy(cls, execution_engine, metric_value_kwargs, metrics, **_):  # noqa: N805
+        query = rows_query(metric_value_kwargs["query"], metric_value_kwargs["day"])
+        return [tuple(of_day) for of_day in _rows(execution_engine, query)]
+
+
+class ExpectNoRows(BatchExpectation):
+    """Holds where the query returns nothing."""
+
+    query: str
+    day: str = "submission_date"
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("rows_not_expected",)
+    success_keys: ClassVar[tuple[str, ...]] = ("query", "day")
+
+    def _validate(self, metrics, runtime_configuration=None, execution_engine=None):
+        found = metrics["rows_not_expected"]
+        return _said(
+            f"{sum(rows for _, rows, _ in found)} rows that should not be" if found else "none",
+            [day for day, _, _ in found if day],
+            [example for _, _, examples in found for example in examples],
+        )
+
+
+class _DayByDay(BatchExpectation):
+    """A rule for each day. `about` is the same for all such expectations of a gate: see `about` in judge.py."""
+
+    about: dict
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.by_day",)
+    success_keys: ClassVar[tuple[str, ...]] = ("about",)
+
+    def _built(self, metrics) -> dict:
+        """The profile of the candidate; a day of the range without rows is there, and empty."""
+        start, end = (date.fromisoformat(self.about[bound]) for bound in ("start", "end"))
+        return {day: {} for day in days.days_of(start, end)} | _by_day(metrics["table.by_day"]["profile"])
+
+
+class ExpectColumnValues(_DayByDay):
+    """Of each day at most 1 - `mostly` of the rows break the condition `condition` of `about`, but for chance."""
+
+    condition: str
+    mostly: float = 1
+
+    def _validate(self, metrics, runtime_configuration=None, execution_engine=None):
+        broken = {}
+        for day, of_app in self._built(metrics).items():
+            counts = [sum(counts[name] for counts in of_app.values()) for name in (self.condition, days.ROWS)]
+            if days.beyond_chance(*counts, self.mostly):
+                broken[day] = counts
+        examples = []
+        if broken:
+            which = ", ".join("NULL" if day is None else f"DATE '{day}'" for day in broken)
+            column = self.about["conditions"][self.condition]["column"]
+            names = ", ".join(f"`{name}` AS `{name}`" for name in dict.fromkeys([*self.about["keys"], column]))
+            examples = _rows(
+                execution_engine,
+                f"SELECT TO_JSON_STRING(STRUCT({names})) AS example FROM {self.about['candidate']}"
+                f" WHERE {metrics['table.by_day']['conditions'][self.condition]}"
+                f" AND ({self.about['day']} IN ({which}) OR {self.about['day']} IS NULL) LIMIT {EXAMPLES}",
+            )
+        rows, all_rows = (sum(counts[n] for counts in broken.values()) for n in (0, 1))
+        observed = f"{rows} of {all_rows} rows" if broken else "as expected"
+        return _said(observed, broken, [example for (example,) in examples])
+
+
+class _LikeTheDaysBefore(_DayByDay):
+    """A rule of days.py, on the candidate's days and those before."""
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.by_day", "table.days_before")
+
+    def _deviations(self, known: days.Profile, built: list[date], eves: list[days.Profile]) -> list[days.Deviation]:
+        """`known`: the candidate's days and, as they last passed, those before. `eves`: the day before the range, as it
+        was each time that it passed."""
+        raise NotImplementedError
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        """What else than rows must be counted, name → SQL aggregate."""
+        return {}
+
+    def _validate(self, metrics, runtime_configuration=None, execution_engine=None):
+        built = self._built(metrics)
+        passed = [_by_day(profile) for profile in metrics["table.days_before"]]
+        eve = date.fromisoformat(self.about["start"]) - timedelta(days=1)
+        known = {day: of_day for profile in (*passed, built) for day, of_day in profile.items()}
+        found = self._deviations(known, sorted(filter(None, built)), [profile for profile in passed if eve in profile])
+        examples = [
+            {"day": d.day, "app_name": d.app_name, "counted": d.about, "observed": d.observed, "expected": d.bound}
+            for d in found
+        ]
+        observed = f"{len(found)} counts unlike the days before" if found else "none"
+        said = _said(observed, [d.day for d in found], examples)
+        said["result"]["profile"] = metrics["table.by_day"]["profile"]
+        return said
+
+
+class ExpectRowCountsLikeTheWeekdaysBefore(_LikeTheDaysBefore):
+    """See days.row_counts."""
+
+    factor: float
+    empty_days: bool = True
+
+    def _deviations(self, known, built, eves):
+        return days.row_counts(known, built, self.factor, self.empty_days)
+
+
+class ExpectNullsLikeTheDaysBefore(_LikeTheDaysBefore):
+    """See days.nulls."""
+
+    columns: list[str]
+    points: float
+
+    def _deviations(self, known, built, eves):
+        return days.nulls(known, built, {name: f"NULL {name}" for name in self.columns}, self.points)
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        return {f"NULL {name}": f"COUNTIF({name} IS NULL)" for name in arguments.get("columns", ())}
+
+
+class ExpectEveryHourLikeTheDaysBefore(_LikeTheDaysBefore):
+    """See days.hours; `column` is a timestamp."""
+
+    column: str
+
+    def _deviations(self, known, built, eves):
+        return days.hours(known, built, {hour: f"hour {hour}" for hour in range(24)})
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        hour = f"EXTRACT(HOUR FROM {arguments.get('column')})"
+        return {f"hour {number}": f"COUNTIF({hour} = {number})" for number in range(24)}
+
+
+class ExpectDaysToContinueTheDayBefore(_LikeTheDaysBefore):
+    """What `brought` gives of a day is what `left` gave of the day before; both are SQL aggregates."""
+
+    brought: str
+    left: str
+
+    def _deviations(self, known, built, eves):
+        return days.continuations(known, built, eves, f"brought: {self.brought}", f"left: {self.left}")
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        return {f"{name}: {arguments[name]}": arguments[name] for name in ("brought", "left") if name in arguments}
+
+
+OWN = {
+    kind.expectation_type: kind
+    for kind in (
+        ExpectRowCountsLikeTheWeekdaysBefore,
+        ExpectNullsLikeTheDaysBefore,
+        ExpectEveryHourLikeTheDaysBefore,
+        ExpectDaysToContinueTheDayBefore,
+    )
+}
+
+
+def _by_day(profile: list) -> dict:
+    found: dict = {}
+    for day, app, counts in profile:
+        found.setdefault(day, {})[app] = counts
+    return found
+
+
+def _said(observed: str, failed_days, examples: list) -> dict:
+    named = sorted({str(day) for day in failed_days})
+    return {
+        "success": observed in ("none", "as expected"),
+        "result": {"observed_value": observed, "failed_days": named, "examples": examples[:EXAMPLES]},
+    }

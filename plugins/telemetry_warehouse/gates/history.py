@@ -1,0 +1,39 @@
+"""What is kept of the days that have passed a gate, for later days to be held against."""
+
+from datetime import UTC, date, datetime
+
+from telemetry_warehouse import tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.gates import days
+from telemetry_warehouse.tables import Table
+
+
+def remember(warehouse: Warehouse, table: Table, profile: list | None, start: date, end: date) -> None:
+    """Adds the candidate's profile (see by_day.ByDay) to monitoring.daily_profiles, if there is one."""
+    if profile is None:
+        return
+    now = datetime.now(UTC)
+    known = {day for day, _, _ in profile}
+    # A day without rows is known too, and no row of an earlier build speaks for it any more.
+    empty = [(day, None, {days.ROWS: 0}) for day in days.days_of(start, end) if day not in known]
+    warehouse.load_rows(
+        ensure(warehouse),
+        (
+            {
+                "profiled_at": now,
+                "table_name": table.id,
+                "submission_date": day,
+                "app_name": app,
+                "row_count": counts[days.ROWS],
+                "measures": [{"name": name, "value": count} for name, count in counts.items() if name != days.ROWS],
+            }
+            for day, app, counts in [*profile, *empty]
+        ),
+    )
+
+
+def ensure(warehouse: Warehouse) -> str:
+    """Makes monitoring.daily_profiles where it is missing; returns its id."""
+    table = tables.from_file("monitoring", "daily_profiles")
+    warehouse.ensure(table)
+    return table.id

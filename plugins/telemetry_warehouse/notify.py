@@ -1,0 +1,141 @@
+"""Tells people of a failure, once: a line in the log, and every place of WAREHOUSE_NOTIFY.
+
+What was told is remembered in monitoring.notifications. Nothing that goes wrong here changes how the work itself ends.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
+
+from telemetry_warehouse import tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import GateFailed, WarehouseError
+from telemetry_warehouse.settings import masked
+
+# A place that does not answer must not hold up a stage.
+_TIMEOUT_SECONDS = 20
+# What comes of a warehouse that does not answer.
+UNREACHABLE = (GoogleAPIError, GoogleAuthError, WarehouseError, OSError)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What failed and for which days; `what` is the same text when the same fails again."""
+
+    table: str
+    start: date
+    end: date
+    what: str
+
+
+def notify(warehouse: Warehouse, failure: Failure, subject: str, body: str, say: Callable[[str], None]) -> bool:
+    """Tells of a failure, unless it was told before and its days were not published since; True where it was told.
+
+    A place that does not take the notice is named in a line. Where no place took it, the next time tries again.
+    """
+    try:
+        if _told(warehouse, failure):
+            return False
+    except UNREACHABLE as error:
+        say(f"whether this was notified before cannot be looked up: {_one_line(error)}")
+    say(f"notice: {subject}. {_one_line(body)}")
+    delivered = 0
+    for address in warehouse.settings.notify:
+        trouble = _send(address, subject, body)
+        if trouble:
+            say(f"the notice could not be delivered to {masked(address)}: {trouble}")
+        delivered += not trouble
+    try:
+        _remember(warehouse, failure, subject, body, delivered)
+    except UNREACHABLE as error:
+        say(f"that this was notified cannot be remembered: {_one_line(error)}")
+    return True
+
+
+def notify_failed_stage(
+    warehouse: Warehouse, table: str, start: date, end: date, error: Exception, say: Callable[[str], None]
+) -> None:
+    """Tells that a table's days were not published: what failed, and what to run again."""
+    days = str(start) if start == end else f"{start}..{end}"
+    look, what, ended = [], type(error).__name__, "was not built"
+    if isinstance(error, GateFailed):
+        look = [f"Look:      ./warehouse gate {error.table} {error.day}"]
+        what = ", ".join(sorted(error.expectations))
+        ended = f"failed its gate: {what}"
+    again = f"night {start}" if start == end else f"backfill {start} {end} --select {table.split('.')[1]}+"
+    body = "\n".join([_one_line(error), *look, f"Run again: ./warehouse {again}"])
+    notify(warehouse, Failure(table, start, end, what), f"{table} {days} {ended}", body, say)
+
+
+def _told(warehouse: Warehouse, failure: Failure) -> bool:
+    for name in ("notifications", "pipeline_runs"):
+        warehouse.ensure(tables.from_file("monitoring", name))
+    key = {"table": failure.table, "start": failure.start, "end": failure.end}
+    [told] = warehouse.rows(
+        "SELECT MAX(notified_at) AS told_at FROM monitoring.notifications WHERE notified_date >= '2000-01-01'"
+        " AND table_name = @table AND start_date = @start AND end_date = @end AND failure = @what"
+        " AND (delivered > 0 OR undelivered = 0)",
+        key | {"what": failure.what},
+    )
+    if told["told_at"] is None:
+        return False
+    passed = warehouse.rows(
+        "SELECT start_date, end_date FROM monitoring.pipeline_runs WHERE status = 'published'"
+        " AND table_name = @table AND start_date <= @end AND end_date >= @start AND ended_at > @told",
+        key | {"told": told["told_at"]},
+    )
+    days = range(failure.start.toordinal(), failure.end.toordinal() + 1)
+    return not all(any(p["start_date"].toordinal() <= day <= p["end_date"].toordinal() for p in passed) for day in days)
+
+
+def _send(address: str, subject: str, body: str) -> str:
+    """What kept a notice from its place, in words that hold no part of the address; empty where it arrived."""
+    import logging
+
+    import apprise
+
+    # What Apprise logs may hold the address: it goes to nobody but us.
+    logging.getLogger("apprise").propagate = False
+    place = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Warehouse", app_desc="Telemetry warehouse"))
+    if not place.add(address):
+        return "Apprise does not know this kind of URL, or something is missing in it"
+    sent = place.notify(
+        body,
+        title=f"warehouse: {subject}",
+        notify_type=apprise.NotifyType.FAILURE,
+        body_format=apprise.NotifyFormat.TEXT,
+        timeout=_TIMEOUT_SECONDS,
+        log_level=logging.WARNING,
+    )
+    if sent:
+        return ""
+    said = [entry.message for entry in sent.logs()] or [f"no answer within {_TIMEOUT_SECONDS} s"]
+    parts = sorted(re.findall(r"[^\s:/?#@=&]{4,}", address.partition("://")[2]), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, parts)) or "(?!)", "…", _one_line(said[-1]))
+
+
+def _remember(warehouse: Warehouse, failure: Failure, subject: str, body: str, delivered: int) -> None:
+    now = datetime.now(UTC)
+    notifications = tables.from_file("monitoring", "notifications")
+    warehouse.ensure(notifications)
+    row = {
+        "notified_date": now.date(),
+        "notified_at": now,
+        "table_name": failure.table,
+        "start_date": failure.start,
+        "end_date": failure.end,
+        "failure": failure.what,
+        "subject": subject,
+        "body": body,
+        "delivered": delivered,
+        "undelivered": len(warehouse.settings.notify) - delivered,
+    }
+    warehouse.load_rows(notifications.id, [row])
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

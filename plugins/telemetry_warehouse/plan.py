@@ -1,0 +1,181 @@
+"""What a backfill will do, before it does anything: tables and days, what they read, and what stands against it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from telemetry_warehouse import lineage, refusals, runs, schemas, stages, tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.forecast import Forecast, forecast
+from telemetry_warehouse.lineage import Step
+from telemetry_warehouse.runs import Days, each, text
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One table of a backfill and the days it will be built for; `why` where they are others than those asked for."""
+
+    step: Step
+    start: date
+    end: date
+    why: str = ""
+
+    @property
+    def line(self) -> str:
+        days = (self.end - self.start).days + 1
+        return f"{self.step.table}: {self.start}..{self.end} ({days} days){self.why and '; ' + self.why}"
+
+    def chunks(self, size: int) -> list[Days]:
+        """The days in pieces of at most `size`, oldest first."""
+        starts = [self.start + timedelta(days=n) for n in range(0, (self.end - self.start).days + 1, size)]
+        return [(first, min(first + timedelta(days=size - 1), self.end)) for first in starts]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A backfill of start..end. `tables` in build order; `notes` are worth knowing; one of `refusals` stops it all."""
+
+    start: date
+    end: date
+    selector: str | None
+    tables: tuple[Planned, ...]
+    notes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """The range and the tables as the command line takes them."""
+        return asked(self.start, self.end, self.selector)
+
+    def refuse(self) -> None:
+        """Raises Refused with everything that stands against it."""
+        if self.refusals:
+            raise Refused("; ".join(self.refusals))
+
+
+def asked(start: date, end: date, selector: str | None) -> str:
+    return f"{start} {end}" + (f" --select {selector}" if selector else "")
+
+
+def make(warehouse: Warehouse, start: date, end: date, selector: str | None = None) -> Plan:
+    """The plan of a rebuild of start..end.
+
+    A day that a table carries forward (28-day patterns, look-backs) is rebuilt on those later days that are published
+    already. Raises Refused where the range is empty.
+    """
+    if end < start:
+        raise Refused(f"the range {start}..{end} is empty: its end is before its start")
+    planned: list[Planned] = []
+    for step in lineage.load(warehouse.settings).select(selector):
+        last = carried_until(warehouse, step, end, {one.step.table: one.end for one in planned})
+        planned.append(Planned(step, start, last, f"days after {end} carry what changed" if last > end else ""))
+    return checked(warehouse, Plan(start, end, selector, tuple(planned)))
+
+
+def carried_until(warehouse: Warehouse, step: Step, end: date, built: Mapping[str, date]) -> date:
+    """The last published day of a table on which a change up to `end` shows, or `end`.
+
+    `built`: table → the last day that it is built for, of those that come before.
+    """
+    reach = max([end, *(built[table] for table in step.inputs.values() if table in built)])
+    last = reach + timedelta(days=step.carries_days)
+    if last == end:
+        return end
+    found = runs.published(warehouse, [step.table], end + timedelta(days=1), last)
+    return max((min(run["end_date"], last) for run in found), default=end)
+
+
+def checked(warehouse: Warehouse, plan: Plan) -> Plan:
+    """The plan with its notes and refusals."""
+    refused = refusals.unfinished(plan.end)
+    before: dict[str, Days] = {}
+    for one in plan.tables:
+        refused += refusals.reasons(warehouse, one.step, one.start, one.end, before)
+        before[one.step.table] = (one.start, one.end)
+    firsts = _first_pings(warehouse, plan)
+    notes = [
+        f"no ping of {name} was landed for a day before {first}: those days are built without any"
+        for name, first in firsts.items()
+        if first > plan.start
+    ]
+    if firsts and min(firsts.values()) > plan.end:
+        refused.append(
+            f"{text(plan.start, plan.end)} lies before every ping that was landed, the first of which is of"
+            f" {min(firsts.values())}: there is nothing to build"
+        )
+    return Plan(plan.start, plan.end, plan.selector, plan.tables, tuple(notes), tuple(dict.fromkeys(refused)))
+
+
+def _first_pings(warehouse: Warehouse, plan: Plan) -> dict[str, date]:
+    """Document type → the day of its first landed ping, for the types that the plan's tables are built from."""
+    landing = tables.from_file("monitoring", "landing")
+    warehouse.ensure(landing)
+    landed = warehouse.rows(
+        "SELECT document_namespace, document_type, document_version, MIN(submission_date) AS first"
+        f" FROM {landing.id} WHERE landed_date >= '2000-01-01' AND landed > 0 AND document_type IS NOT NULL"
+        " GROUP BY document_namespace, document_type, document_version"
+    )
+    used = {table for one in plan.tables for table in (one.step.table, *one.step.inputs.values())}
+    found = {}
+    for row in landed:
+        name = schemas.TypeName(row["document_namespace"], row["document_type"], row["document_version"])
+        if lineage.stable_table(name) in used:
+            found[str(name)] = row["first"]
+    return found
+
+
+def show(warehouse: Warehouse, plan: Plan, say: Callable[[str], None]) -> None:
+    """Says every table with its days, what it reads and how much; then what is worth knowing, and what is refused."""
+    say(f"the plan of {text(plan.start, plan.end)}:")
+    size = warehouse.settings.backfill_days
+    queries = stages.selects(warehouse, [(one.step, one.start, one.end) for one in plan.tables])
+    around = (plan.start, max(one.end for one in plan.tables))
+    found = forecast(warehouse, queries, around)
+    for number, one in enumerate(plan.tables, 1):
+        chunks = len(one.chunks(size))
+        say(f"{number}. {one.line}" + (f", in {chunks} chunks" if chunks > 1 else ""))
+        say(f"   reads {_reading(found[one.step.table])}")
+    total = sum(one.bytes or 0 for one in found.values())
+    at_least = "at least " if any(one.bytes is None for one in found.values()) else ""
+    say(f"the builds read {at_least}{amount(total)} of what is there now, by an estimate" + _unbuilt(warehouse, plan))
+    for note in plan.notes:
+        say(f"note: {note}")
+    for reason in plan.refusals:
+        say(f"refused: {reason}")
+
+
+def _reading(one: Forecast) -> str:
+    if one.bytes is None:
+        return f"an unknown amount: {one.unknown}"
+    parts = [f"{table} {_bounds(*days)}" for table, days in one.days.items()]
+    return f"{', '.join(parts)}: {amount(one.bytes)}" if parts else "nothing: no ping of its type was ever landed"
+
+
+def _bounds(first: date | None, last: date | None) -> str:
+    if first and last:
+        return text(first, last)
+    return f"{first} and later" if first else f"{last} and earlier" if last else "(all of it)"
+
+
+def _unbuilt(warehouse: Warehouse, plan: Plan) -> str:
+    """The caveat of an estimate: tables that are read, and of which days are still to be built for the first time."""
+    planned = {one.step.table: one for one in plan.tables}
+    read = [table for one in plan.tables for table in one.step.inputs.values() if table in planned]
+    if not read:
+        return ""
+    last = max(one.end for one in plan.tables)
+    missing = runs.never_built(warehouse, dict.fromkeys(read), plan.start, last)
+    names = [
+        table for table, days in missing.items() if set(days) & set(each(planned[table].start, planned[table].end))
+    ]
+    return f"; days that are built for the first time are not in it: {', '.join(names)}" if names else ""
+
+
+def amount(size: int) -> str:
+    """Bytes as a person reads them: 12.3 MB."""
+    value, units = float(size), iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while value >= 1000 and unit != "TB":
+        value, unit = value / 1000, next(units)
+    return f"{value:,.0f} bytes" if unit == "bytes" else f"{value:,.1f} {unit}"

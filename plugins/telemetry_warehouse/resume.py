@@ -1,0 +1,131 @@
+"""What a backfill that was cut short has published already, and what of it still stands.
+
+monitoring.backfills says when a backfill began and whether it ended. One of the same range and tables that did not end
+is gone on with, for a week. What was published since it began is not built again, unless that would give other rows:
+pings landed since, an input was published since, or the code has changed.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from telemetry_warehouse import runs, tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.lineage import Step, stable_table
+from telemetry_warehouse.plan import Plan
+from telemetry_warehouse.runs import each, overlap
+from telemetry_warehouse.schemas import TypeName
+
+_FORGOTTEN = timedelta(days=7)
+Chunk = tuple[str, date, date]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A backfill that is under way: when it began, whether it was cut short, and the chunks that stay published."""
+
+    at: datetime
+    resumed: bool
+    published: frozenset[Chunk]
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """(table, days) of the published chunks."""
+        return [(table, runs.text(start, end)) for table, start, end in sorted(self.published)]
+
+
+def begin(warehouse: Warehouse, plan: Plan, run_id: str) -> Begun:
+    """Goes on with the backfill of this plan that did not end, or writes down that it begins."""
+    table = tables.from_file("monitoring", "backfills")
+    warehouse.ensure(table)
+    now = datetime.now(UTC)
+    notes = warehouse.rows(
+        f"SELECT noted_at, status FROM {table.id} WHERE noted_date >= @oldest AND noted_at >= @since"
+        " AND start_date = @start AND end_date = @end AND IFNULL(selector, '') = @selector ORDER BY noted_at",
+        {
+            "oldest": (now - _FORGOTTEN).date(),
+            "since": now - _FORGOTTEN,
+            "start": plan.start,
+            "end": plan.end,
+            "selector": plan.selector or "",
+        },
+    )
+    begun: datetime | None = None
+    for note in notes:
+        begun = None if note["status"] == "ended" else begun or note["noted_at"]
+    if begun is None:
+        _note(warehouse, plan, run_id, "begun", now)
+        return Begun(now, False, frozenset())
+    return Begun(begun, True, _still_right(warehouse, plan, begun))
+
+
+def end(warehouse: Warehouse, plan: Plan, run_id: str) -> None:
+    """Writes down that every table of the plan is published."""
+    _note(warehouse, plan, run_id, "ended", datetime.now(UTC))
+
+
+def _note(warehouse: Warehouse, plan: Plan, run_id: str, status: str, now: datetime) -> None:
+    row = {"noted_date": now.date(), "noted_at": now, "run": run_id, "status": status}
+    row |= {"start_date": plan.start, "end_date": plan.end, "selector": plan.selector}
+    warehouse.load_rows("monitoring.backfills", [row])
+
+
+def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset[Chunk]:
+    """The plan's chunks that were published since then and would be built the same now."""
+    published = warehouse.rows(
+        "SELECT table_name, start_date, end_date, started_at, checksum, inputs_published"
+        " FROM monitoring.pipeline_runs WHERE status = 'published' AND started_at >= @since",
+        {"since": since},
+    )
+    landed = _landed(warehouse, since)
+    kept: set[Chunk] = set()
+    anew: list[Chunk] = []
+    for one in plan.tables:
+        own = [row for row in published if row["table_name"] == one.step.table]
+        for start, last in one.chunks(warehouse.settings.backfill_days):
+            newest = [_newest(own, day) for day in each(start, last)]
+            reads = runs.days_read(one.step, start, last)
+            if (
+                None not in newest
+                and not any(name in reads and overlap(reads[name], (a, b)) for name, a, b in anew)
+                and all(_unchanged(warehouse, one.step, row, landed) for row in {id(r): r for r in newest}.values())
+            ):
+                kept.add((one.step.table, start, last))
+            else:
+                anew.append((one.step.table, start, last))
+    return frozenset(kept)
+
+
+def _newest(rows: list[dict], day: date) -> dict | None:
+    covering = [row for row in rows if row["start_date"] <= day <= row["end_date"]]
+    return max(covering, key=lambda row: row["started_at"], default=None)
+
+
+def _unchanged(warehouse: Warehouse, step: Step, row: dict, landed: list[dict]) -> bool:
+    """Whether a publish would be made of the same inputs by the same code."""
+    days = (row["start_date"], row["end_date"])
+    if row["checksum"] != step.code:
+        return False
+    if step.kind == "dedup":
+        [read] = runs.days_read(step, *days).values()
+        return not any(
+            one["table"] == step.table
+            and overlap(read, (one["submission_date"], one["submission_date"]))
+            and one["landed_at"] > row["started_at"]
+            for one in landed
+        )
+    return row["inputs_published"] == runs.inputs_published(warehouse, step, *days)
+
+
+def _landed(warehouse: Warehouse, since: datetime) -> list[dict]:
+    """Stable table, day and time of what was landed since then."""
+    landing = tables.from_file("monitoring", "landing")
+    warehouse.ensure(landing)
+    rows = warehouse.rows(
+        "SELECT document_namespace, document_type, document_version, submission_date, MAX(ended_at) AS landed_at"
+        f" FROM {landing.id} WHERE landed_date >= @day AND landed > 0 AND ended_at >= @since"
+        " AND document_type IS NOT NULL GROUP BY document_namespace, document_type, document_version, submission_date",
+        {"day": since.date(), "since": since},
+    )
+    for row in rows:
+        name = TypeName(row["document_namespace"], row["document_type"], row["document_version"])
+        row["table"] = stable_table(name)
+    return rows

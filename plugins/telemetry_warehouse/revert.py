@@ -1,0 +1,101 @@
+"""Undo: a table's days as they were before they were last published, read from BigQuery's time travel (seven days)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+
+from telemetry_warehouse import lineage, runs, stages, tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.gates.publish import publish, whole_days
+from telemetry_warehouse.lineage import Step
+from telemetry_warehouse.tables import Table
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Days that one publish replaced: `undone` is its run, `by` and `checksum` the run and the code that come back.
+
+    The publish's stage held the table's lock from before `moment` on, so the table then is what it replaced.
+    """
+
+    start: date
+    end: date
+    undone: str
+    by: str
+    checksum: str
+    moment: datetime
+
+
+def revert(
+    warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, say: Callable[[str], None] = print
+) -> list[Restored]:
+    """Publishes for start..end what was published before; what it restores has passed its gate then.
+
+    Reverting twice gives the first state again. Raises Refused where a day was published less than twice or the table
+    is merged by client, google.api_core.exceptions.GoogleAPIError where time travel does not reach back far enough;
+    then the table is as it was.
+    """
+    table = stages.definition(warehouse, step)
+    if end < start:
+        raise Refused(f"the range {start}..{end} is empty: its end is before its start")
+    if table.merge_key:
+        raise Refused(
+            f"{table.id} has a row per {' and '.join(table.merge_key)} over all days and no days to restore;"
+            f" revert what it reads ({', '.join(step.inputs.values())}), then"
+            f" `./warehouse backfill {start} {end} --select {step.name}`"
+        )
+    with stages.sole_writer(warehouse, table, run_id) as token:
+        parts = _previous(warehouse, table, start, end)
+        candidate = stages.new_candidate(warehouse, table, start, end, token)
+        stages.create_candidate(warehouse, table, candidate)
+        rows = [_copy(warehouse, table, candidate, part) for part in parts]
+        for part, count in zip(parts, rows, strict=True):
+            known = {"run": run_id, "checksum": part.checksum, "row_count": count}
+            publish(warehouse, table, candidate, part.start, part.end, token, known)
+            days = f"{table.id} {runs.text(part.start, part.end)}"
+            say(f"{days}: {count:,} rows of {part.by} are back, those of {part.undone} gone")
+        warehouse.drop(candidate)
+    for reader in lineage.load(warehouse.settings).steps:
+        if table.id in reader.inputs.values():
+            again = f"./warehouse backfill {start} {end} --select {reader.name}+"
+            say(f"  {reader.table} was built from what is gone: {again}")
+    return parts
+
+
+def _previous(warehouse: Warehouse, table: Table, start: date, end: date) -> list[Restored]:
+    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    published = warehouse.rows(
+        "SELECT run, start_date, end_date, started_at, checksum FROM monitoring.pipeline_runs"
+        " WHERE status = 'published' AND table_name = @table AND start_date <= @last AND end_date >= @first"
+        " ORDER BY token DESC, started_at DESC",
+        {"table": table.id, "first": start, "last": end},
+    )
+    changes = []
+    for day in runs.each(start, end):
+        of_day = [run for run in published if run["start_date"] <= day <= run["end_date"]]
+        if len(of_day) < 2:
+            times = f"once only, by {of_day[0]['run']}" if of_day else "never"
+            raise Refused(f"{table.id} {day} was published {times}; there is nothing before that to go back to")
+        changes.append((day, of_day[0], of_day[1]))
+    restored = []
+    for (moment, undone, by, checksum), group in groupby(
+        changes, key=lambda c: (c[1]["started_at"], c[1]["run"], c[2]["run"], c[2]["checksum"])
+    ):
+        of_group = [day for day, *_ in group]
+        restored.append(Restored(of_group[0], of_group[-1], undone, by, checksum, moment))
+    return restored
+
+
+def _copy(warehouse: Warehouse, table: Table, candidate: str, part: Restored) -> int:
+    """Adds the days as they were to the candidate; returns how many rows."""
+    then = f"{table.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{part.moment:%Y-%m-%d %H:%M:%S.%f}+00'"
+    days = whole_days(table, part.start, part.end)
+    there = {field.name for field in warehouse.query(f"SELECT * FROM {then} WHERE {days} LIMIT 0").schema}
+    names = ", ".join(f"`{name}`" for name in table.column_names if name in there)
+    done = warehouse.query(
+        f"INSERT INTO {candidate} ({names}) SELECT {names} FROM {then} WHERE {days}",
+        labels={"table": table.name, "stage": "build"},
+    )
+    return done.num_dml_affected_rows

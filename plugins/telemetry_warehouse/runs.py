@@ -1,0 +1,74 @@
+"""What monitoring.pipeline_runs says was published, and how stages that failed get there."""
+
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
+
+from telemetry_warehouse import tables
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.lineage import Step
+
+Days = tuple[date, date]
+
+
+def each(start: date, end: date) -> list[date]:
+    """The days start..end."""
+    return [start + timedelta(days=n) for n in range((end - start).days + 1)]
+
+
+def text(start: date, end: date) -> str:
+    """Days as a person writes them."""
+    return str(start) if start == end else f"{start}..{end}"
+
+
+def overlap(one: Days, other: Days) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:
+    """table_name, start_date and end_date of the published stages of these tables that touch first..last."""
+    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    names = ", ".join(f"'{table}'" for table in wanted)
+    return warehouse.rows(
+        "SELECT DISTINCT table_name, start_date, end_date FROM monitoring.pipeline_runs WHERE status = 'published'"
+        f" AND start_date <= @last AND end_date >= @first AND table_name IN ({names})",
+        {"first": first, "last": last},
+    )
+
+
+def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
+    """For each table, the days of first..last for which it was never published."""
+    built = {table: set() for table in wanted}
+    for run in published(warehouse, wanted, first, last):
+        built[run["table_name"]].update(each(run["start_date"], run["end_date"]))
+    return {table: [day for day in each(first, last) if day not in days] for table, days in built.items()}
+
+
+def days_read(step: Step, start: date, end: date) -> dict[str, Days]:
+    """The days of each table on which a stage's rows can depend; its own are those before the range."""
+    first = start - timedelta(days=step.carries_days)
+    found = dict.fromkeys(step.inputs.values(), (first, end))
+    if step.reads_yesterday:
+        yesterday = start - timedelta(days=1)
+        found[step.table] = (min(first, yesterday), yesterday)
+    return found
+
+
+def inputs_published(warehouse: Warehouse, step: Step, start: date, end: date) -> int:
+    """How often what a stage reads has been published, on any of the days that it reads."""
+    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    read = " OR ".join(
+        f"(table_name = '{table}' AND start_date <= DATE '{last}' AND end_date >= DATE '{first}')"
+        for table, (first, last) in days_read(step, start, end).items()
+    )
+    [row] = warehouse.rows(
+        f"SELECT COUNT(*) AS n FROM monitoring.pipeline_runs WHERE status = 'published' AND ({read})"
+    )
+    return row["n"]
+
+
+def record_failure(warehouse: Warehouse, row: dict, error: Exception) -> None:
+    """Writes down a stage that ended without a publish; `row` is what was known of it."""
+    table = tables.from_file("monitoring", "pipeline_runs")
+    warehouse.ensure(table)
+    failure = {"status": "failed", "error": " ".join(str(error).split())[:2000], "ended_at": datetime.now(UTC)}
+    warehouse.load_rows(table.id, [row | failure | {"started_date": row["started_at"].date()}])

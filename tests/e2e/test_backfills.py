@@ -1,0 +1,224 @@
+"""Backfills in chunks, in any order, cut short, and beside a night: always the bytes that were there before."""
+
+import random
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from telemetry_warehouse import backfill, lineage, night, plan, resume, stages
+from telemetry_warehouse.errors import GateFailed
+from telemetry_warehouse.estimate import estimate
+from telemetry_warehouse.forecast import forecast
+from telemetry_warehouse.landing import land
+from telemetry_warehouse.publishing import publish
+from tests.conftest import environment_of
+from tests.e2e.test_reruns import DAYS, a_ping
+from tests.support import begin, checksums, command, succeed
+
+LAST = DAYS[1]
+USE = "clients_last_seen_v1+"
+SEED = "9"
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def published(chain, run: str) -> list[dict]:
+    return chain.rows(
+        "SELECT table_name, start_date, end_date, started_at, ended_at FROM monitoring.pipeline_runs"
+        " WHERE status = 'published' AND run LIKE @run ORDER BY started_at",
+        {"run": run},
+    )
+
+
+def test_ranges_chunks_and_nights_in_any_order_give_the_same_bytes(chain, simulated):
+    walk = [sys.executable, "-m", "tests.e2e.walk", SEED, *map(str, DAYS)]
+    done = subprocess.run(walk, env=environment_of(chain.settings), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+
+
+def test_a_backfill_killed_anywhere_goes_on_and_builds_nothing_twice(chain, simulated):
+    before, first = checksums(chain, *DAYS), LAST - timedelta(days=2)
+    arguments = ["backfill", first, LAST, "--select", USE]
+    run, whole = f"backfill-{first}-{LAST}-%", plan.make(chain, first, LAST, USE)
+    chance, said = random.Random(3), []
+    for stages_done in (1, 3):
+        process = begin(chain.settings, *arguments, WAREHOUSE_BACKFILL_DAYS=2)
+        done = 0
+        for line in process.stdout:
+            said.append(line)
+            done += "expectations held" in line
+            if done == stages_done:
+                break
+        # Somewhere in the build, the gate or the publish of the next.
+        with pytest.raises(Exception, match="timed out"):
+            process.wait(chance.uniform(0, 2))
+        process.kill()
+        process.communicate()
+    process = begin(chain.settings, *arguments, WAREHOUSE_BACKFILL_DAYS=2)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    [line] = [line for line in out.splitlines() if line.startswith("this goes on with the backfill begun at")]
+    assert f"derived.clients_last_seen_v1 {first}..{first + timedelta(days=1)}" in line
+    chunks = [(row["table_name"], row["start_date"]) for row in published(chain, run)]
+    planned = [(one.step.table, start) for one in whole.tables for start, _ in one.chunks(2)]
+    assert sorted(chunks) == sorted(planned)
+    assert checksums(chain, *DAYS) == before
+
+
+@pytest.fixture
+def cut_short(chain, simulated):
+    """A backfill of a day that has published its table and did not live to say that it has ended."""
+    planned = plan.make(chain, LAST, LAST, "changes_v1")
+    resume.begin(chain, planned, "cut short")
+    [one] = planned.tables
+    stages.run(chain, one.step, one.start, one.end, "cut short", quiet)
+    yield planned
+    resume.end(chain, planned, "cut short")
+
+
+def test_what_was_published_stands_until_an_input_or_the_code_changes(chain, cut_short):
+    [one] = cut_short.tables
+    assert resume.begin(chain, cut_short, "again").published == {(one.step.table, LAST, one.end)}
+    changed = replace(cut_short, tables=(replace(one, step=replace(one.step, code="another")),))
+    assert resume.begin(chain, changed, "again").published == frozenset()
+    succeed(chain.settings, "backfill", LAST, LAST, "--select", "histogram_aggregates_v1")
+    assert resume.begin(chain, cut_short, "again").published == frozenset()
+
+
+def test_a_backfill_that_ended_is_built_anew_when_asked_for_again(chain, cut_short):
+    resume.end(chain, cut_short, "again")
+    begun = resume.begin(chain, cut_short, "again")
+    assert not begun.resumed and begun.published == frozenset()
+
+
+def test_pings_that_land_meanwhile_are_deduplicated_again(chain, simulated):
+    day = date(2024, 9, 10)
+    planned = plan.make(chain, day, day, "telemetry_stable.main_v4")
+    resume.begin(chain, planned, "first")
+    stages.run(chain, planned.tables[0].step, day, day, "first", quiet)
+    assert resume.begin(chain, planned, "second").published
+    publish(chain.settings, [a_ping(simulated.truth, day, 0xC1, f"{day}T12:00:00Z")])
+    assert land(chain, until_empty=True).landed == 1
+    assert not resume.begin(chain, planned, "third").published
+    resume.end(chain, planned, "third")
+
+
+def test_a_night_and_a_backfill_at_once_take_turns_on_each_table_and_overlap_on_others(chain, simulated):
+    before, first = checksums(chain, *DAYS), LAST - timedelta(days=3)
+    processes = [
+        begin(chain.settings, "backfill", first, LAST, "--select", "clients_daily_v1+"),
+        begin(chain.settings, "night", LAST),
+    ]
+    for process in processes:
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+    by_run = [published(chain, f"%-{process.pid}") for process in processes]
+    meetings = [
+        (one["table_name"], other["table_name"])
+        for one in by_run[0]
+        for other in by_run[1]
+        if one["started_at"] < other["ended_at"] and other["started_at"] < one["ended_at"]
+    ]
+    assert meetings and not [table for table, other in meetings if table == other]
+    assert checksums(chain, *DAYS) == before
+
+
+def test_a_day_that_a_night_builds_meanwhile_is_built_again_from_what_changed(chain, simulated):
+    """The night of the next day continues from a day that the backfill is about to replace."""
+    day = LAST - timedelta(days=1)
+    before = checksums(chain, *DAYS)
+    whole = plan.make(chain, day, day, "changes_v1")
+    # As planned before the last day was there.
+    planned = replace(whole, tables=(replace(whole.tables[0], end=day),))
+    backfill.run(chain, planned, "before the night", quiet)
+    built = [(row["start_date"], row["end_date"]) for row in published(chain, "before the night")]
+    assert built == [(day, day), (LAST, whole.tables[0].end)]
+    assert checksums(chain, *DAYS) == before
+
+
+def test_nights_that_were_missed_are_caught_up_in_one_pass(chain, simulated):
+    """Only deduplication was ever run near these days, so that is what must be caught up."""
+    first, today = date(2024, 7, 1), date(2024, 7, 5)
+    stable = lineage.load(chain.settings).step("telemetry_stable.main_v4")
+    publish(chain.settings, [a_ping(simulated.truth, date(2024, 7, 3), 0xD1, "2024-07-03T12:00:00Z")])
+    assert land(chain, until_empty=True).landed == 1
+    stages.run(chain, stable, first, first, "the last night", quiet)
+    night.rebuild_earlier_days(chain, today, "caught up", quiet)
+    [caught_up] = published(chain, "caught up")
+    assert caught_up["table_name"] == stable.table
+    assert (caught_up["start_date"], caught_up["end_date"]) == (first + timedelta(days=1), today - timedelta(days=1))
+    night.rebuild_earlier_days(chain, today, "nothing left", quiet)
+    assert published(chain, "nothing left") == []
+
+
+def test_a_missed_night_that_cannot_be_caught_up_fails_the_night_and_is_left_to_a_person(chain, simulated, monkeypatch):
+    first, today, said = date(2024, 8, 1), date(2024, 8, 4), []
+    stable = lineage.load(chain.settings).step("telemetry_stable.main_v4")
+    stages.run(chain, stable, first, first, "the last night", quiet)
+    empty = {"name": "never_holds", "query": "SELECT 1 AS one FROM (SELECT COUNT(*) AS n FROM {candidate})"}
+    monkeypatch.setattr(
+        stages, "definition", lambda *arguments, of=stages.definition: replace(of(*arguments), expectations=(empty,))
+    )
+    with pytest.raises(GateFailed, match=r"nights of 2024-08-02..2024-08-03 were missed .* never_holds"):
+        night.rebuild_earlier_days(chain, today, "stopped", quiet)
+    monkeypatch.undo()
+    night.rebuild_earlier_days(chain, today, "left alone", said.append)
+    assert published(chain, "left alone") == []
+    assert said == [f"{stable.table} 2024-08-02..2024-08-03 is not caught up: a gate said no, and nobody has mended it"]
+
+
+def test_a_table_last_built_long_ago_begins_anew(chain, simulated):
+    night.rebuild_earlier_days(chain, date(2025, 3, 1), "long after", quiet)
+    assert published(chain, "long after") == []
+
+
+def test_a_plan_lists_everything_that_stands_against_it(chain, simulated):
+    planned = plan.make(chain, date(2024, 1, 10), date(2024, 1, 12), "clients_daily_v1+")
+    for reason in (
+        "derived.clients_daily_v1 2024-01-10..2024-01-12 reads telemetry_stable.main_v4, which was never built",
+        "derived.clients_daily_v1 2024-01-10..2024-01-12 reads fleet_stable.flight_v1, which was never built",
+        "2024-01-10..2024-01-12 lies before every ping that was landed, the first of which is of 2024-03-01",
+    ):
+        assert any(reason in one for one in planned.refusals)
+    done = command(chain.settings, "backfill", "2024-01-10", "2999-01-01", "--select", "clients_daily_v1", "--dry-run")
+    assert done.returncode == 1
+    refused = [line for line in done.stdout.splitlines() if line.startswith("refused: ")]
+    assert any("2999-01-01 has not ended yet" in line for line in refused) and len(refused) == 3
+
+
+def test_days_before_a_types_first_ping_are_noted(chain, simulated):
+    planned = plan.make(chain, date(2024, 2, 28), date(2024, 3, 2), "telemetry_stable.main_v4")
+    assert planned.refusals == ()
+    [note] = planned.notes
+    assert "no ping of telemetry/main/4 was landed for a day before 2024-03-01" in note
+
+
+def test_a_dry_run_says_what_is_read_and_builds_nothing(chain, simulated):
+    [before] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
+    first = LAST - timedelta(days=4)
+    done = command(chain.settings, "backfill", first, LAST - timedelta(days=2), "--select", USE, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"derived.clients_last_seen_v1: {first}..{LAST} (5 days); days after {LAST - timedelta(days=2)}" in done.stdout
+    )
+    reads = f"derived.clients_last_seen_v1 {first - timedelta(days=1)}, derived.clients_daily_v1 {first}..{LAST}: "
+    assert reads in done.stdout and "derived.clients_first_seen_v1 (all of it)" in done.stdout
+    assert re.search(r"the builds read [\d.]+ kB of what is there now", done.stdout)
+    [after] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
+    assert before == after
+
+
+def test_a_forecast_is_near_the_estimate_that_reads_everything(chain, simulated):
+    first = LAST - timedelta(days=9)
+    steps = [lineage.load(chain.settings).step(name) for name in ("clients_last_seen_v1", "active_users_v1")]
+    queries = stages.selects(chain, [(step, first, LAST) for step in steps])
+    found = forecast(chain, queries, (first, LAST))
+    for table, texts in queries.items():
+        exact = sum(estimate(chain, text).bytes for text in texts)
+        assert exact / 2 < found[table].bytes < exact * 2

@@ -1,0 +1,151 @@
+"""The rules that hold a day against the days before: what they see, and what a small warehouse may do unseen."""
+
+import random
+from datetime import date, timedelta
+
+import pytest
+
+from telemetry_warehouse.gates import days
+from telemetry_warehouse.gates.days import ROWS
+
+FIRST = date(2026, 1, 5)
+HOURS = {hour: f"hour {hour}" for hour in range(24)}
+
+
+def day(n: int) -> date:
+    return FIRST + timedelta(days=n)
+
+
+def profile(rows: list[int], **measures: list[int]) -> dict:
+    return {
+        day(n): {"App": {ROWS: count} | {name: values[n] for name, values in measures.items()}}
+        for n, count in enumerate(rows)
+    }
+
+
+def odd_days(known: dict, factor: float = 2, empty_days: bool = True) -> list[int]:
+    return [(d.day - FIRST).days for d in days.row_counts(known, sorted(known), factor, empty_days)]
+
+
+WEEK = [1000, 1000, 1000, 1000, 900, 300, 280]
+
+
+def test_weekends_are_held_against_weekends():
+    rows = WEEK * 5
+    assert odd_days(profile(rows)) == []
+    rows[33] = 1000  # a Saturday like a Monday
+    rows[31] = 300  # a Thursday like a Saturday
+    assert odd_days(profile(rows)) == [31, 33]
+
+
+def test_another_magnitude_and_an_empty_day_are_told_apart():
+    rows = [*WEEK * 4, 5, 0, 10_900]
+    assert odd_days(profile(rows)) == [28, 29, 30]
+    assert odd_days(profile(rows), factor=10, empty_days=False) == [28, 30]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [1000, 5] * 10,  # two weeks and no third of any weekday before
+        [0] * 21 + [500] * 20,  # an application that begins
+        [3, 0, 1, 12, 0, 0, 2] * 6,  # a handful of clients
+        [n * 40 for n in range(60)],  # one that grows
+    ],
+)
+def test_too_little_history_gives_no_verdict(rows):
+    assert odd_days(profile(rows)) == []
+
+
+def test_small_numbers_do_not_fire_by_chance():
+    chance = random.Random(1)
+    for mean in (1, 5, 20, 60):
+        rows = [sum(chance.choice([0, 1, 4]) for _ in range(mean)) for _ in range(400)]
+        assert odd_days(profile(rows)) == []
+
+
+def test_an_application_that_is_gone_is_missed_beside_others():
+    known = profile([1000] * 29)
+    for n in range(29):
+        known[day(n)]["Other"] = {ROWS: 500 if n < 28 else 0}
+    del known[day(28)]["Other"]
+    [found] = days.row_counts(known, [day(28)], 2, True)
+    assert (found.app_name, found.observed) == ("Other", 0)
+
+
+def test_a_day_that_is_known_to_have_been_empty_counts_as_history():
+    known = profile([1000] * 29)
+    for n in (0, 7, 14, 21):
+        known[day(n)] = {}
+    assert odd_days(known) == []
+
+
+@pytest.mark.parametrize(
+    ("nulls", "points", "found"),
+    [
+        ([10, 20, 15, 900], 0.2, [3]),
+        ([10, 20, 15, 230], 0.2, [3]),
+        ([10, 20, 15, 180], 0.2, []),
+        ([10, 20, 15, 900], 0.9, []),
+        ([10, 20, 15, 930], 0.9, [3]),
+        ([1000, 1000, 1000, 1000], 0.2, []),
+        ([0, 0, 1000], 0.2, []),
+    ],
+)
+def test_a_dimension_that_is_suddenly_null_is_seen(nulls, points, found):
+    known = profile([1000] * len(nulls), **{"NULL os": nulls})
+    seen = days.nulls(known, sorted(known), {"os": "NULL os"}, points)
+    assert [(d.day - FIRST).days for d in seen] == found
+
+
+def test_a_few_clients_without_a_country_are_no_alarm():
+    known = profile([8, 8, 8, 8], **{"NULL os": [0, 0, 0, 8]})
+    assert days.nulls(known, sorted(known), {"os": "NULL os"}, 0.2) == []
+
+
+def hours_of(*of_days: list[int]) -> dict:
+    return {
+        day(n): {"App": {ROWS: sum(counts)} | {name: counts[hour] for hour, name in HOURS.items()}}
+        for n, counts in enumerate(of_days)
+    }
+
+
+def test_an_hour_that_is_missing_is_seen_and_a_quiet_night_is_not():
+    usual = [0] * 6 + [100] * 18
+    odd = usual.copy()
+    odd[14] = 9
+    known = hours_of(*[usual] * 7, odd, usual)
+    [found] = days.hours(known, sorted(known), HOURS)
+    assert ((found.day - FIRST).days, found.about, found.observed) == (7, "rows of the hour 14", 9)
+    assert days.hours(hours_of(*[usual] * 6, odd), [day(6)], HOURS) == [], "less than a week is known"
+    assert days.hours(hours_of(*[usual] * 7, [0] * 24), [day(7)], HOURS) == [], "a whole day is no matter of hours"
+    small = [count // 10 for count in usual]
+    assert days.hours(hours_of(*[small] * 8, [3] + [0] * 23), [day(8)], HOURS) == []
+
+
+def test_what_a_day_leaves_the_next_one_brings():
+    known = profile([5, 5, 5], brought=[0, 7, 9], left=[7, 8, 0])
+    [found] = days.continuations(known, sorted(known), [], "brought", "left")
+    assert ((found.day - FIRST).days, found.observed, found.bound) == (2, 9, "8")
+
+
+def test_any_build_of_the_day_before_the_range_may_be_the_published_one():
+    known = profile([5, 5], brought=[0, 7], left=[9, 0])
+    older = profile([5], left=[7])
+    assert days.continuations(known, [day(1)], [older, known], "brought", "left") == []
+    [found] = days.continuations(known, [day(1)], [known], "brought", "left")
+    assert found.bound == "9"
+    assert days.continuations(profile([5], brought=[3], left=[0]), [day(0)], [], "brought", "left") == []
+
+
+def test_an_application_that_comes_to_an_end_leaves_nothing():
+    known = profile([5, 5], brought=[0, 7], left=[7, 0])
+    known[day(0)]["Old"] = {ROWS: 2, "left": 4}
+    [found] = days.continuations(known, [day(1)], [], "brought", "left")
+    assert (found.app_name, found.observed, found.bound) == ("Old", 0, "4")
+
+
+def test_mostly_allows_for_chance_and_all_for_nothing():
+    assert not days.beyond_chance(0, 10, 1) and days.beyond_chance(1, 10_000_000, 1)
+    assert not days.beyond_chance(2, 40, 0.99) and days.beyond_chance(3, 40, 0.99)
+    assert not days.beyond_chance(10_200, 1_000_000, 0.99) and days.beyond_chance(10_400, 1_000_000, 0.99)

@@ -1,0 +1,231 @@
+"""Do the gates find what they should? Faults planted into days that are clean, and the expectation that catches each.
+
+The clean days are two months of simulated browsers and real flights, built by the real stages in one pass; nothing may
+fire on them. The faults of a table are planted into a copy of the last two weeks, each on a day of its own, and what
+has failed on that day has caught it.
+"""
+
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+import orjson
+import pytest
+
+from telemetry_warehouse import dedup, lineage, schemas, stages
+from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import GateFailed
+from telemetry_warehouse.gates.days import days_of
+from telemetry_warehouse.gates.judge import judge
+from telemetry_warehouse.landing.document import Steps
+from telemetry_warehouse.landing.message import Message
+from telemetry_warehouse.simulate.flights import flights
+from telemetry_warehouse.simulate.population import messages
+
+FIRST, LAST = date(2013, 2, 1), date(2013, 4, 1)
+START = LAST - timedelta(days=13)
+PROBES = ("GC_MS", "SEARCH_COUNTS")
+LIVE = "telemetry_live.main_v4"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`sql` gives the rows that a faulty build would give of the day {day}, from {clean}; `caught_by` finds them."""
+
+    name: str
+    table: str
+    sql: str
+    caught_by: str
+
+    @property
+    def day(self) -> date:
+        """A day of its own among the faults of the table. The first is a Sunday, for cohorts; what clients_last_seen
+        has wrong on a day also shows on the next."""
+        number = [fault.name for fault in FAULTS if fault.table == self.table].index(self.name)
+        return LAST - timedelta(days=1 + number * (2 if self.table == LAST_SEEN else 1))
+
+
+def replacing(**columns: str) -> str:
+    return "select * replace (" + ", ".join(f"{sql} as {name}" for name, sql in columns.items()) + ") from {clean}"
+
+
+def patterns(form: str) -> str:
+    names = ("seen", "active", "visited_1_uri", "visited_5_uri", "visited_10_uri", "interacted", "had_8_active_ticks")
+    return replacing(**{f"days_{name}_bits": form.replace("bits", f"days_{name}_bits") for name in names})
+
+
+STABLE, DAILY, LAST_SEEN = "telemetry_stable.main_v4", "derived.clients_daily_v1", "derived.clients_last_seen_v1"
+FIRST_SEEN, USERS = "derived.clients_first_seen_v1", "derived.active_users_v1"
+HISTOGRAMS = "derived.histogram_aggregates_v1"
+LIVE_ON_DAY = f"{LIVE} as live where date(submission_timestamp) = '{{day}}'"
+[NO_LOOK_BACK] = dedup.selects(LIVE, "{day}", "{day}", look_back=0)
+
+FAULTS = [
+    Fault("every row is there twice", STABLE, "select * from {clean} union all select * from {clean}",
+          "one_row_per_document_and_day"),
+    Fault("deduplication is skipped", STABLE, f"select * from {LIVE_ON_DAY}", "documents_as_in_live"),
+    Fault("the look-back is ignored", STABLE, NO_LOOK_BACK, "documents_as_in_live"),
+    Fault("pings of automation are let in", STABLE,
+          f"select * from {{clean}} union all select * from {LIVE_ON_DAY}"
+          " and metadata.header.x_source_tags like '%automation%'"
+          " and document_id not in (select document_id from {clean})", "documents_as_in_live"),
+    Fault("an hour is missing", STABLE,
+          "select * from {clean} where extract(hour from submission_timestamp) != 14", "documents_as_in_live"),
+    Fault("times are of another zone, so that days are wrong", STABLE,
+          replacing(submission_timestamp="timestamp_add(submission_timestamp, interval 5 hour)"),
+          "documents_as_in_live"),
+    Fault("a column is NULL", STABLE, replacing(normalized_country_code="null"), "nearly_all_became_null"),
+    Fault("a joined column is lost for some clients", DAILY,
+          replacing(locale="if(sample_id < 50, null, locale)"), "columns_as_in_activity"),
+    Fault("seconds stand for hours", DAILY, replacing(subsession_hours_sum="cast(duration_sum as float64)"),
+          "hours_as_ticks_and_seconds"),
+    Fault("sums have overflowed", DAILY, replacing(uri_count_sum="-uri_count_sum - 1"), "columns_as_in_activity"),
+    Fault("two columns are swapped", DAILY, replacing(os="channel", channel="os"), "columns_as_in_activity"),
+    Fault("two clients are merged into one", DAILY,
+          "select clean.* replace (if(client_id = b, a, client_id) as client_id) from {clean}"
+          " cross join (select min(client_id) as a, max(client_id) as b from {clean})", "one_row_per_client_and_day"),
+    Fault("a country is lost", DAILY, "select * from {clean} where country is distinct from 'US'",
+          "clients_and_pings_as_in_stable"),
+    Fault("clients of one channel are missing", DAILY, "select * from {clean} where channel != 'beta'",
+          "clients_and_pings_as_in_stable"),
+    Fault("yesterday's data stand for today's", DAILY,
+          "select * replace (date '{day}' as submission_date) from {yesterday}", "columns_as_in_activity"),
+    Fault("a day of the range is not there", DAILY, "select * from {clean} where false",
+          "clients_and_pings_as_in_stable"),
+    Fault("first days are a day late", FIRST_SEEN,
+          replacing(first_seen_date="date_add(first_seen_date, interval 1 day)"),
+          "knows_every_client_of_clients_daily"),
+    Fault("bits are shifted once too often", LAST_SEEN, patterns("(bits << 1) & 268435455"), "bit_0_is_clients_daily"),
+    Fault("the days before are not carried on", LAST_SEEN, patterns("bits & 1") + " where days_seen_bits & 1 = 1",
+          "patterns_carried_over"),
+    Fault("a pattern follows another's rule", LAST_SEEN, replacing(days_visited_5_uri_bits="days_visited_1_uri_bits"),
+          "bit_0_is_clients_daily"),
+    Fault("buckets are lost", HISTOGRAMS,
+          replacing(buckets="array(select as struct b.bucket as bucket, b.pings as pings, b.clients as clients"
+                            " from unnest(buckets) as b where b.bucket < 10)"),
+          "counts_as_in_pings"),
+    Fault("users of some days are left out of the month", USERS, replacing(mau="wau"), "users_as_in_clients_last_seen"),
+    Fault("a numerator forgets its condition", "derived.retention_v1",
+          replacing(active_in_week_0_and_1="active_in_week_0 + 1"), "no_rate_is_above_1"),
+    Fault("cohorts are of another week", "derived.cohorts_v1",
+          replacing(cohort_week="date_sub(cohort_week, interval 1 day)"), "one_row_per_cohort_group_and_sunday"),
+]  # fmt: skip
+
+
+def sent():
+    """(document, attributes) of all messages whose document is an object."""
+    for data, attributes in messages(clients=60, first_day=FIRST, days=(LAST - FIRST).days + 1, seed=11):
+        try:
+            document = orjson.loads(data)
+            payload = document["payload"]
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            continue
+        for name in ("histograms", "keyedHistograms"):
+            # They are most of a ping, and a few are as good as all.
+            payload[name] = {probe: values for probe, values in payload.get(name, {}).items() if probe in PROBES}
+        yield orjson.dumps(document), attributes
+    for data, attributes in flights(FIRST, LAST):
+        document = orjson.loads(data)
+        # The aircraft of one airline's end of the alphabet, and as small a share of the flights without one.
+        if document["tail_number"].endswith("9AA") if document["client_id"] else zlib.crc32(data) % 40 == 0:
+            yield data, attributes
+
+
+class CleanDays:
+    """The days as the stages have published them, and what each gate was given."""
+
+    def __init__(self, warehouse: Warehouse):
+        self.warehouse = warehouse
+        self.warnings: dict[str, list[str]] = {}
+        self.judged: dict[str, tuple] = {}
+        self._load()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stages, "judge", self._judge)
+            for step in lineage.load(warehouse.settings).steps:
+                stages.run(warehouse, step, FIRST, LAST, "clean days", lambda line: None)
+
+    def _load(self) -> None:
+        types = schemas.load(self.warehouse.settings.schemas)
+        steps, lines = Steps(types), defaultdict(list)
+        for data, attributes in sent():
+            arrived = datetime.fromisoformat(attributes["submission_timestamp"])
+            row = steps.row(Message(data, attributes, "", arrived), arrived)
+            # Their days are long over, and no row of monitoring.landing says that live has lost them.
+            if row.document_type is not None:
+                lines[row.name].append(row.line)
+        for name, of_type in lines.items():
+            live = replace(types[name].live, retention_days=None)
+            self.warehouse.ensure(live)
+            self.warehouse.load(live.id, b"".join(of_type))
+
+    def _judge(self, warehouse, table, asset, inputs, start, end, run):
+        results = judge(warehouse, table, asset, inputs, start, end, run)
+        self.warnings[table.id] = [result.line for result in results if not result.passed]
+        self.judged[table.id] = table, inputs
+        return results
+
+    def failing(self, name: str) -> dict[str, tuple[str, list[date]]]:
+        """Judges two weeks of a table with its faults in them: expectation → severity and the days that it names."""
+        table, inputs = self.judged[name]
+        columns = ", ".join(f"`{column}`" for column in table.column_names)
+
+        def of(condition: str) -> str:
+            return f"(select {columns} from {name} where {condition}) as clean"
+
+        faults = {fault.day: fault.sql for fault in FAULTS if fault.table == name}
+        if table.partition_field:
+            days = ", ".join(f"'{day}'" for day in days_of(START, LAST) if day not in faults)
+            parts = [f"select * from {of(f'{table.day} in ({days})')}"]
+            for day, sql in faults.items():
+                yesterday = day - timedelta(days=1)
+                sql = sql.replace("{clean}", of(f"{table.day} = '{day}'")).replace("{day}", str(day))
+                parts.append(sql.replace("{yesterday}", of(f"{table.day} = '{yesterday}'")))
+        else:
+            columns += ", false as _deleted"
+            parts = [sql.replace("{clean}", of("sample_id is not null")) for sql in faults.values()]
+        candidate = f"{table.dataset}_candidates.{table.name}_with_faults"
+        self.warehouse.query(f"CREATE OR REPLACE TABLE {candidate} AS ({') UNION ALL ('.join(parts)})")
+        with pytest.raises(GateFailed):
+            judge(self.warehouse, table, candidate, inputs, START, LAST, "faults")
+        rows = self.warehouse.rows(
+            "SELECT expectation, severity, failed_days FROM monitoring.gate_results"
+            " WHERE checked_date >= '2000-01-01' AND NOT passed AND candidate = @candidate",
+            {"candidate": candidate},
+        )
+        return {row["expectation"]: (row["severity"], row["failed_days"]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def clean(prepared_home) -> CleanDays:
+    return CleanDays(Warehouse(prepared_home))
+
+
+@pytest.fixture(scope="module")
+def caught(clean) -> dict[str, dict[str, str]]:
+    """Of each fault the expectations that failed on its day, name → severity; prints the table of docs/gates.md."""
+    failing = {table: clean.failing(table) for table in dict.fromkeys(fault.table for fault in FAULTS)}
+    found = {
+        fault.name: {
+            name: severity
+            for name, (severity, failed_days) in failing[fault.table].items()
+            if fault.day in failed_days or fault.table == FIRST_SEEN
+        }
+        for fault in FAULTS
+    }
+    for fault in FAULTS:
+        others = sorted(found[fault.name].keys() - {fault.caught_by})
+        print("|", fault.name, "|", fault.table.split(".")[1], "|", fault.caught_by, "|", ", ".join(others), "|")
+    return found
+
+
+def test_nothing_fires_on_two_clean_months(clean):
+    assert {table: lines for table, lines in clean.warnings.items() if lines} == {}
+    assert len(clean.judged) >= 14 and (LAST - FIRST).days + 1 == 60
+    for table in (STABLE, DAILY, LAST_SEEN, HISTOGRAMS):
+        assert clean.warehouse.client.get_table(table).num_rows > 1000
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_caught(caught, fault):
+    assert caught[fault.name].get(fault.caught_by) == "critical", caught[fault.name]
