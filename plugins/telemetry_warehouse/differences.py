@@ -25,8 +25,8 @@ class DayDifference:
 def differences(warehouse: Warehouse, table: Table, candidate: str, start: date, end: date) -> list[DayDifference]:
     """Days of start..end on which the candidate differs from the published table, oldest first.
 
-    Values are compared as JSON text, so that NULL equals NULL and a list is
-    one value. A merged table is compared by the clients of its candidate.
+    Values are compared as JSON text, so that NULL equals NULL and a list is one value. A merged table is compared by
+    the clients of its candidate.
     """
     day = table.day if table.partition_field else "CAST(NULL AS DATE)"
     days = whole_days(table, start, end) if table.partition_field else "TRUE"

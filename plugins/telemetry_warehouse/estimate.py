@@ -24,9 +24,12 @@ from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.reads import Path, Reads
 
 # https://cloud.google.com/bigquery/pricing#data: the sizes of values that are not NULL.
+FIXED_SIZES = {
+    **dict.fromkeys(("INTEGER", "FLOAT", "DATE", "TIME", "DATETIME", "TIMESTAMP"), 8),
+    **{"BOOLEAN": 1, "NUMERIC": 16, "BIGNUMERIC": 32},
+}
 _SIZES = {
-    **dict.fromkeys(("INTEGER", "FLOAT", "DATE", "TIME", "DATETIME", "TIMESTAMP"), "8"),
-    **{"BOOLEAN": "1", "NUMERIC": "16", "BIGNUMERIC": "32"},
+    **{name: str(size) for name, size in FIXED_SIZES.items()},
     **dict.fromkeys(("STRING", "BYTES"), "2 + BYTE_LENGTH({0})"),
     "JSON": "BYTE_LENGTH(TO_JSON_STRING({0}))",
 }

@@ -14,15 +14,13 @@ from google.cloud.bigquery import SchemaField
 
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
-from telemetry_warehouse.estimate import Estimator, Query, Wanted
+from telemetry_warehouse.estimate import FIXED_SIZES, Estimator, Query, Wanted
 from telemetry_warehouse.reads import Path, Reads
 from telemetry_warehouse.runs import Days
 
 # Filters that reach further from the days in question than this are said to have no end.
 _HORIZON = timedelta(days=1000)
 _SAMPLE_ROWS = 100
-# As in estimate.py.
-_SIZES = {"BOOLEAN": 1, "NUMERIC": 16, "BIGNUMERIC": 32}
 _FIRST_AND_LAST = tuple[date | None, date | None]
 
 
@@ -143,4 +141,4 @@ def _size(kind: str, value: object) -> int:
         return len(orjson.dumps(value))
     if isinstance(value, str | bytes):
         return 2 + len(value.encode() if isinstance(value, str) else value)
-    return _SIZES.get(kind, 8)
+    return FIXED_SIZES.get(kind, 8)

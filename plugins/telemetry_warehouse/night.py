@@ -9,13 +9,24 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import backfill, dbt, lineage, missed_nights, plan, refusals, report, schemas, stages, tables
+from telemetry_warehouse import (
+    backfill,
+    dbt,
+    lineage,
+    missed_nights,
+    plan,
+    refusals,
+    report,
+    runs,
+    schemas,
+    stages,
+    tables,
+)
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.errors import GateFailed, Refused
 from telemetry_warehouse.gates import sense
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
-from telemetry_warehouse.schemas import TypeName
 
 # A stale or missed day older than this is left to a backfill by hand: the night must end.
 _STALE_DAYS = 28
@@ -62,16 +73,8 @@ def stale_days(warehouse: Warehouse, before: date) -> list[date]:
     Every table downstream counts, so that a rebuild that was cut short goes on. Days whose pings live no longer holds
     are left out: they cannot be built again.
     """
-    for name in ("landing", "pipeline_runs"):
-        warehouse.ensure(tables.from_file("monitoring", name))
+    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
     days = {"oldest": _oldest_to_rebuild(warehouse, before), "last": before - timedelta(days=1)}
-    landed = warehouse.rows(
-        "SELECT document_namespace, document_type, document_version, submission_date, MAX(ended_at) AS landed_at"
-        " FROM monitoring.landing WHERE landed_date >= @oldest AND landed > 0"
-        " AND submission_date BETWEEN @oldest AND @last"
-        " GROUP BY document_namespace, document_type, document_version, submission_date",
-        days,
-    )
     built = warehouse.rows(
         "SELECT table_name, start_date, end_date, started_at FROM monitoring.pipeline_runs"
         " WHERE status = 'published' AND end_date >= @oldest AND start_date <= @last",
@@ -80,9 +83,9 @@ def stale_days(warehouse: Warehouse, before: date) -> list[date]:
     known = lineage.load(warehouse.settings)
     tables_built = {step.table for step in known.steps} & {run["table_name"] for run in built}
     stale = set()
-    for row in landed:
-        table = lineage.stable_table(TypeName(row["document_namespace"], row["document_type"], row["document_version"]))
-        if table not in tables_built:
+    for row in runs.landed(warehouse, days["oldest"]):
+        table = row["table"]
+        if table not in tables_built or not days["oldest"] <= row["submission_date"] <= days["last"]:
             continue
         newest: dict[str, datetime] = {}
         for run in built:

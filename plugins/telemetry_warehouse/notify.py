@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
-from telemetry_warehouse import tables
+from telemetry_warehouse import runs, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import GateFailed, WarehouseError
+from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.settings import masked
 
 # A place that does not answer must not hold up a stage.
@@ -60,7 +61,6 @@ def notify_failed_stage(
     warehouse: Warehouse, table: str, start: date, end: date, error: Exception, say: Callable[[str], None]
 ) -> None:
     """Tells that a table's days were not published: what failed, and what to run again."""
-    days = str(start) if start == end else f"{start}..{end}"
     look, what, ended = [], type(error).__name__, "was not built"
     if isinstance(error, GateFailed):
         look = [f"Look:      ./warehouse gate {error.table} {error.day}"]
@@ -68,7 +68,7 @@ def notify_failed_stage(
         ended = f"failed its gate: {what}"
     again = f"night {start}" if start == end else f"backfill {start} {end} --select {table.split('.')[1]}+"
     body = "\n".join([_one_line(error), *look, f"Run again: ./warehouse {again}"])
-    notify(warehouse, Failure(table, start, end, what), f"{table} {days} {ended}", body, say)
+    notify(warehouse, Failure(table, start, end, what), f"{table} {runs.text(start, end)} {ended}", body, say)
 
 
 def _told(warehouse: Warehouse, failure: Failure) -> bool:
@@ -88,8 +88,8 @@ def _told(warehouse: Warehouse, failure: Failure) -> bool:
         " AND table_name = @table AND start_date <= @end AND end_date >= @start AND ended_at > @told",
         key | {"told": told["told_at"]},
     )
-    days = range(failure.start.toordinal(), failure.end.toordinal() + 1)
-    return not all(any(p["start_date"].toordinal() <= day <= p["end_date"].toordinal() for p in passed) for day in days)
+    days = days_of(failure.start, failure.end)
+    return not all(any(p["start_date"] <= day <= p["end_date"] for p in passed) for day in days)
 
 
 def _send(address: str, subject: str, body: str) -> str:

@@ -8,8 +8,9 @@ from telemetry_warehouse import lineage, refusals, runs, schemas, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.forecast import Forecast, forecast
+from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import Step
-from telemetry_warehouse.runs import Days, each, text
+from telemetry_warehouse.runs import Days, text
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _unbuilt(warehouse: Warehouse, plan: Plan) -> str:
     last = max(one.end for one in plan.tables)
     missing = runs.never_built(warehouse, dict.fromkeys(read), plan.start, last)
     names = [
-        table for table, days in missing.items() if set(days) & set(each(planned[table].start, planned[table].end))
+        table for table, days in missing.items() if set(days) & set(days_of(planned[table].start, planned[table].end))
     ]
     return f"; days that are built for the first time are not in it: {', '.join(names)}" if names else ""
 

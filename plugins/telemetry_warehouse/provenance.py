@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import Step
 
 
@@ -18,8 +19,8 @@ def built_by_older_code(warehouse: Warehouse, steps: Iterable[Step]) -> dict[str
     built: dict[str, dict[date, str]] = {step.table: {} for step in steps}
     for run in runs:
         if run["table_name"] in built:
-            days = (run["end_date"] - run["start_date"]).days + 1
-            built[run["table_name"]].update({run["start_date"] + timedelta(n): run["checksum"] for n in range(days)})
+            days = days_of(run["start_date"], run["end_date"])
+            built[run["table_name"]].update(dict.fromkeys(days, run["checksum"]))
     return {
         step.table: _ranges(sorted(day for day, code in built[step.table].items() if code != step.code))
         for step in steps

@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from telemetry_warehouse import lineage, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import LOOK_BACK_DAYS, Step
-from telemetry_warehouse.runs import Days, each, never_built, published, text
+from telemetry_warehouse.runs import Days, never_built, published, text
 from telemetry_warehouse.tables import Table
 
 
@@ -95,7 +96,7 @@ def _missing_inputs(warehouse, step: Step, start: date, end: date, built_before:
         return []
     found = []
     for table, days in never_built(warehouse, wanted, start, end).items():
-        soon = each(*built_before[table]) if table in built_before else []
+        soon = days_of(*built_before[table]) if table in built_before else []
         if missing := [day for day in days if day not in soon]:
             found.append(
                 f"{step.table} {text(start, end)} reads {table}, which was never built for"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from telemetry_warehouse import lineage, tables, verdicts
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.runs import text as range_text
 from telemetry_warehouse.verdicts import Judgement
 
 _TIMED = ("build", "gate")
@@ -78,7 +79,7 @@ def _stages(steps: list[str], runs: dict, judged: dict, read: dict) -> Iterator[
         seconds = ["" if run[part] is None else f"{run[part]:.1f}" for part in _TIMED]
         rows = "" if run["row_count"] is None else f"{run['row_count']:,}"
         ended = f"{run['ended_at']:%Y-%m-%d %H:%M:%S}"
-        cells = [table, run["status"], ended, _days(run["start_date"], run["end_date"]), rows, *seconds]
+        cells = [table, run["status"], ended, range_text(run["start_date"], run["end_date"]), rows, *seconds]
         cells.append(_summary(judged[table]) if table in judged else "")
         if read:
             cells += [f"{read[table][part].bytes:,}" if table in read else "" for part in _READING]
@@ -96,7 +97,7 @@ def _table(table: str, run: dict | None, judgement: Judgement | None) -> Iterato
     yield ""
     if judgement is None:
         return
-    days = _days(judgement.start, judgement.end)
+    days = range_text(judgement.start, judgement.end)
     yield f"Judged {days} at {judgement.checked_at:%Y-%m-%d %H:%M:%S} UTC for {judgement.run}: {_summary(judgement)}."
     yield ""
     yield from _head(["expectation", "severity", "verdict", "observed", "bound", "examples"])
@@ -122,7 +123,3 @@ def _head(names: list[str]) -> list[str]:
 
 def _row(cells: list[str]) -> str:
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _days(start: date, end: date) -> str:
-    return str(start) if start == end else f"{start}..{end}"

@@ -10,10 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import runs, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.lineage import Step, stable_table
+from telemetry_warehouse.gates.days import days_of
+from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.plan import Plan
-from telemetry_warehouse.runs import each, overlap
-from telemetry_warehouse.schemas import TypeName
+from telemetry_warehouse.runs import overlap
 
 _FORGOTTEN = timedelta(days=7)
 Chunk = tuple[str, date, date]
@@ -75,13 +75,13 @@ def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset
         " FROM monitoring.pipeline_runs WHERE status = 'published' AND started_at >= @since",
         {"since": since},
     )
-    landed = _landed(warehouse, since)
+    landed = runs.landed(warehouse, since.date())
     kept: set[Chunk] = set()
     anew: list[Chunk] = []
     for one in plan.tables:
         own = [row for row in published if row["table_name"] == one.step.table]
         for start, last in one.chunks(warehouse.settings.backfill_days):
-            newest = [_newest(own, day) for day in each(start, last)]
+            newest = [_newest(own, day) for day in days_of(start, last)]
             reads = runs.days_read(one.step, start, last)
             if (
                 None not in newest
@@ -113,19 +113,3 @@ def _unchanged(warehouse: Warehouse, step: Step, row: dict, landed: list[dict]) 
             for one in landed
         )
     return row["inputs_published"] == runs.inputs_published(warehouse, step, *days)
-
-
-def _landed(warehouse: Warehouse, since: datetime) -> list[dict]:
-    """Stable table, day and time of what was landed since then."""
-    landing = tables.from_file("monitoring", "landing")
-    warehouse.ensure(landing)
-    rows = warehouse.rows(
-        "SELECT document_namespace, document_type, document_version, submission_date, MAX(ended_at) AS landed_at"
-        f" FROM {landing.id} WHERE landed_date >= @day AND landed > 0 AND ended_at >= @since"
-        " AND document_type IS NOT NULL GROUP BY document_namespace, document_type, document_version, submission_date",
-        {"day": since.date(), "since": since},
-    )
-    for row in rows:
-        name = TypeName(row["document_namespace"], row["document_type"], row["document_version"])
-        row["table"] = stable_table(name)
-    return rows

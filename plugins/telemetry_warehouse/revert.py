@@ -8,6 +8,7 @@ from itertools import groupby
 from telemetry_warehouse import lineage, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.gates.publish import publish, whole_days
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.tables import Table
@@ -73,7 +74,7 @@ def _previous(warehouse: Warehouse, table: Table, start: date, end: date) -> lis
         {"table": table.id, "first": start, "last": end},
     )
     changes = []
-    for day in runs.each(start, end):
+    for day in days_of(start, end):
         of_day = [run for run in published if run["start_date"] <= day <= run["end_date"]]
         if len(of_day) < 2:
             times = f"once only, by {of_day[0]['run']}" if of_day else "never"

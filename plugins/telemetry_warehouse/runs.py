@@ -5,14 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.lineage import Step
+from telemetry_warehouse.gates.days import days_of
+from telemetry_warehouse.lineage import Step, stable_table
+from telemetry_warehouse.schemas import TypeName
 
 Days = tuple[date, date]
-
-
-def each(start: date, end: date) -> list[date]:
-    """The days start..end."""
-    return [start + timedelta(days=n) for n in range((end - start).days + 1)]
 
 
 def text(start: date, end: date) -> str:
@@ -39,8 +36,24 @@ def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last
     """For each table, the days of first..last for which it was never published."""
     built = {table: set() for table in wanted}
     for run in published(warehouse, wanted, first, last):
-        built[run["table_name"]].update(each(run["start_date"], run["end_date"]))
-    return {table: [day for day in each(first, last) if day not in days] for table, days in built.items()}
+        built[run["table_name"]].update(days_of(run["start_date"], run["end_date"]))
+    return {table: [day for day in days_of(first, last) if day not in days] for table, days in built.items()}
+
+
+def landed(warehouse: Warehouse, since: date) -> list[dict]:
+    """Stable table, submission_date and the newest time (landed_at) of the pings that were landed from that day on."""
+    landing = tables.from_file("monitoring", "landing")
+    warehouse.ensure(landing)
+    rows = warehouse.rows(
+        "SELECT document_namespace, document_type, document_version, submission_date, MAX(ended_at) AS landed_at"
+        f" FROM {landing.id} WHERE landed_date >= @since AND landed > 0 AND document_type IS NOT NULL"
+        " GROUP BY document_namespace, document_type, document_version, submission_date",
+        {"since": since},
+    )
+    for row in rows:
+        name = TypeName(row["document_namespace"], row["document_type"], row["document_version"])
+        row["table"] = stable_table(name)
+    return rows
 
 
 def days_read(step: Step, start: date, end: date) -> dict[str, Days]:

@@ -17,7 +17,6 @@ from telemetry_warehouse.gates.publish import whole_days
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.plan import Plan, asked
 from telemetry_warehouse.stages import Built
-from telemetry_warehouse.tables import Table
 
 
 def stage(
@@ -73,9 +72,8 @@ def _as_it_would_be(warehouse: Warehouse, built: Built, start: date, end: date) 
         kept, new = f"NOT EXISTS (SELECT 1 FROM {candidate} AS built WHERE {same})", "NOT _deleted"
     else:
         kept, new = f"NOT ({whole_days(table, start, end)})", whole_days(table, start, end)
-    expiration = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {stages.CANDIDATE_DAYS} DAY)"
     warehouse.query(
-        f"CREATE VIEW {view} OPTIONS (expiration_timestamp = {expiration}) AS"
+        f"CREATE VIEW {view} {stages.EXPIRING} AS"
         f" SELECT {columns} FROM {table.id} AS old WHERE {kept}"
         f" UNION ALL SELECT {columns} FROM {candidate} WHERE {new}"
     )
@@ -124,7 +122,9 @@ def publish(
     for step in waiting:
         row = rows[step.table]
         days = (row["start_date"], row["end_date"])
-        built = Built(_table(warehouse, step, row["candidate"]), row["candidate"], row["row_count"], [], {})
+        candidate = warehouse.client.get_table(row["candidate"])
+        table = stages.as_built(step, stages.definition(warehouse, step), candidate)
+        built = Built(table, row["candidate"], row["row_count"], [], {})
         with stages.sole_writer(warehouse, built.table, row["run"]) as token:
             record = {
                 "token": token,
@@ -137,13 +137,6 @@ def publish(
         warehouse.drop(_view(row["candidate"]))
         say(f"{step.table} {runs.text(*days)}: {row['row_count']:,} rows published")
     return [step.table for step in steps]
-
-
-def _table(warehouse: Warehouse, step: Step, candidate: str) -> Table:
-    table = stages.definition(warehouse, step)
-    if step.kind != "dedup":
-        return table
-    return replace(table, columns=tuple(warehouse.client.get_table(candidate).schema))
 
 
 def _last_staged(warehouse: Warehouse, start: date, end: date, selector: str | None) -> list[dict]:

@@ -29,6 +29,8 @@ from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.tables import Table
 
 CANDIDATE_DAYS = 7
+# Of a candidate, or a view beside it, that SQL makes.
+EXPIRING = f"OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {CANDIDATE_DAYS} DAY))"
 
 
 @dataclass(frozen=True)
@@ -207,14 +209,20 @@ def build_and_gate(warehouse: Warehouse, step: Step, start: date, end: date, run
     candidate = new_candidate(warehouse, table, start, end, token)
     inputs = _BUILDERS[step.kind](warehouse, step, table, candidate, start, end, run_id)
     built = warehouse.client.get_table(candidate)
-    if step.kind == "dedup":
-        # A column stays when its schema has dropped the property: days built again keep what it had.
-        table = replace(table, columns=tuple(built.schema))
+    table = as_built(step, table, built)
     times.append(time.monotonic())
     results = judge(warehouse, table, candidate, inputs, start, end, run_id)
     times.append(time.monotonic())
     seconds = dict(zip(("build", "gate"), (b - a for a, b in pairwise(times)), strict=True))
     return Built(table, candidate, built.num_rows, results, seconds)
+
+
+def as_built(step: Step, table: Table, candidate: bigquery.Table) -> Table:
+    """The table as a candidate of it is judged and published."""
+    if step.kind != "dedup":
+        return table
+    # A column stays when its schema has dropped the property: days built again keep what it had.
+    return replace(table, columns=tuple(candidate.schema))
 
 
 def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, end: date, record: dict) -> None:
@@ -238,9 +246,8 @@ def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[
     frozen = f"{live.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"
     first, *others = dedup.selects(frozen, start, end, warehouse.settings.dedup_slices)
     partition = "PARTITION BY DATE(submission_timestamp)"
-    expiration = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {CANDIDATE_DAYS} DAY)"
     warehouse.query(
-        f"CREATE TABLE {candidate} {partition} OPTIONS (expiration_timestamp = {expiration}) AS\n{first}",
+        f"CREATE TABLE {candidate} {partition} {EXPIRING} AS\n{first}",
         labels={"table": table.name, "stage": "build"},
     )
     for select in others:
@@ -253,9 +260,7 @@ def _gate_live(warehouse, live, inputs, start, end, run_id) -> None:
     dataset = f"{live.dataset}_candidates"
     warehouse.ensure_dataset(dataset)
     view = f"{dataset}.{live.name}__{start:%Y%m%d}_{end:%Y%m%d}__{os.getpid()}_{time.time_ns()}"
-    expiration = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {CANDIDATE_DAYS} DAY)"
-    options = f"OPTIONS (expiration_timestamp = {expiration})"
-    warehouse.query(f"CREATE VIEW {view} {options} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
+    warehouse.query(f"CREATE VIEW {view} {EXPIRING} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
     warehouse.ensure(tables.from_file("monitoring", "landing"))
     judge(warehouse, live, view, inputs, start, end, run_id)
     warehouse.drop(view)

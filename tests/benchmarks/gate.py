@@ -1,20 +1,14 @@
 """What a gate costs beside the build that it judges: a fixed part, and a part that grows with the rows."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
-from telemetry_warehouse import lineage, night, stages
+from telemetry_warehouse import lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.landing import land
-from telemetry_warehouse.local import standins
-from telemetry_warehouse.publishing import publish
-from telemetry_warehouse.simulate.population import messages
 from tests.benchmarks.__main__ import Result
-from tests.benchmarks.million import LIVE, _copy
+from tests.benchmarks.million import DAY, land_a_day, multiply
 from tests.benchmarks.night import quiet
 from tests.conftest import temporary_home
 
-DAY = datetime.now(UTC).date() - timedelta(days=2)
 CLIENTS = 1_000
 COPIES = 60
 TABLES = ("telemetry_stable.main_v4", "derived.clients_daily_v1", "derived.clients_last_seen_v1")
@@ -25,23 +19,14 @@ AIM = 0.25
 
 def run() -> Iterator[Result]:
     with temporary_home() as settings:
-        standins.up(settings, say=quiet)
-        warehouse = Warehouse(settings)
-        night.prepare(warehouse)
-        publish(settings, messages(clients=CLIENTS, first_day=DAY, days=1, seed=1))
-        landed = land(warehouse, until_empty=True).landed
+        warehouse, landed = land_a_day(settings, CLIENTS)
         known = lineage.load(settings)
         for table in OTHERS:
             stages.run(warehouse, known.step(table), DAY, DAY, "others", quiet)
         # Once for what only the first run of a process pays.
         _timed(warehouse, known)
         small = _timed(warehouse, known)
-        warehouse.ensure_dataset("benchmark")
-        warehouse.query(
-            f"CREATE TABLE benchmark.landed AS SELECT * FROM {LIVE} WHERE DATE(submission_timestamp) = '{DAY}'"
-        )
-        for first in range(1, COPIES, 10):
-            _copy(warehouse, first, min(first + 10, COPIES) - 1)
+        multiply(warehouse, COPIES)
         large = _timed(warehouse, known)
         millions = landed * (COPIES - 1) / 1e6
         for table in TABLES:

@@ -8,6 +8,7 @@ from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.local import standins
 from telemetry_warehouse.publishing import publish
+from telemetry_warehouse.settings import Settings
 from telemetry_warehouse.simulate.population import messages
 from tests.benchmarks.__main__ import Result
 from tests.benchmarks.night import busy_seconds, quiet
@@ -23,18 +24,9 @@ MOST_OVERHEAD_SECONDS = 10
 
 def run() -> Iterator[Result]:
     with temporary_home() as settings:
-        standins.up(settings, say=quiet)
-        warehouse = Warehouse(settings)
-        night.prepare(warehouse)
-        publish(settings, messages(clients=CLIENTS, first_day=DAY, days=1, seed=1))
-        landed = land(warehouse, until_empty=True).landed
+        warehouse, landed = land_a_day(settings, CLIENTS)
         copies = PINGS // landed
-        warehouse.ensure_dataset("benchmark")
-        warehouse.query(
-            f"CREATE TABLE benchmark.landed AS SELECT * FROM {LIVE} WHERE DATE(submission_timestamp) = '{DAY}'"
-        )
-        for first in range(1, copies, COPIES_AT_ONCE):
-            _copy(warehouse, first, min(first + COPIES_AT_ONCE, copies) - 1)
+        multiply(warehouse, copies)
         seconds = {outcome.table: outcome.seconds for outcome in night.run(warehouse, DAY, "a million pings", quiet)}
         stages = warehouse.rows(
             "SELECT table_name, started_at, ended_at, row_count"
@@ -53,6 +45,23 @@ def run() -> Iterator[Result]:
                 wall / busy,
                 f"{wall - busy:.1f} s are not SQL; aim below {MOST_OVERHEAD_SECONDS} s",
             )
+
+
+def land_a_day(settings: Settings, clients: int) -> tuple[Warehouse, int]:
+    """A warehouse with the pings of DAY in live, and how many they are."""
+    standins.up(settings, say=quiet)
+    warehouse = Warehouse(settings)
+    night.prepare(warehouse)
+    publish(settings, messages(clients=clients, first_day=DAY, days=1, seed=1))
+    return warehouse, land(warehouse, until_empty=True).landed
+
+
+def multiply(warehouse: Warehouse, copies: int) -> None:
+    """Puts the landed pings beside themselves, so that live has them `copies` times, each time from other clients."""
+    warehouse.ensure_dataset("benchmark")
+    warehouse.query(f"CREATE TABLE benchmark.landed AS SELECT * FROM {LIVE} WHERE DATE(submission_timestamp) = '{DAY}'")
+    for first in range(1, copies, COPIES_AT_ONCE):
+        _copy(warehouse, first, min(first + COPIES_AT_ONCE, copies) - 1)
 
 
 def _copy(warehouse: Warehouse, first: int, last: int) -> None:

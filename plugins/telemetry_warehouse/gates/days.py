@@ -37,6 +37,7 @@ class Deviation:
 
 
 def days_of(start: date, end: date) -> list[date]:
+    """The days start..end."""
     return [start + timedelta(days=n) for n in range((end - start).days + 1)]
 
 

@@ -44,19 +44,21 @@ def publish(
     now = datetime.now(UTC)
     record = {"started_at": now, **known, "ended_at": now, "table_name": table.id, "start_date": start, "end_date": end}
     record |= {"started_date": record["started_at"].date(), "token": token, "status": "published"}
-    values = {
-        "table": table.id,
-        "candidate": candidate,
-        "columns": ", ".join(f"`{name}`" for name in table.column_names),
-        "token": token,
-        "token_date": datetime.fromtimestamp(token / 1_000_000, UTC).date() - timedelta(days=1),
-        "recorded": ", ".join(record),
-        "record": ", ".join(f"@{name}" for name in record),
-    }
+    columns = ", ".join(f"`{name}`" for name in table.column_names)
+    values = {"table": table.id, "candidate": candidate, "columns": columns}
     if table.merge_key:
-        sql = render("publish_rows", **values, **_merge_clauses(table))
+        change = render("merge_rows", **values, **_merge_clauses(table))
     else:
-        sql = render("publish_days", **values, days=whole_days(table, start, end))
+        change = render("replace_days", **values, days=whole_days(table, start, end))
+    sql = render(
+        "publish",
+        change=change,
+        table=table.id,
+        token=token,
+        token_date=datetime.fromtimestamp(token / 1_000_000, UTC).date() - timedelta(days=1),
+        recorded=", ".join(record),
+        record=", ".join(f"@{name}" for name in record),
+    )
     warehouse.query(sql, record, {"table": table.name, "stage": "publish"})
 
 

@@ -6,11 +6,5 @@ ASSERT NOT EXISTS (
   FROM monitoring.publish_tokens
   WHERE taken_date >= DATE '${token_date}' AND table_name = '${table}' AND token > ${token}
 ) AS 'a newer holder of the lock on ${table} is at work; this one must not publish';
-MERGE ${table} AS old
-USING ${candidate} AS built
-ON ${same_key}
-WHEN MATCHED AND built._deleted THEN DELETE
-WHEN MATCHED THEN UPDATE SET ${assignments}
-WHEN NOT MATCHED AND NOT built._deleted THEN INSERT (${columns}) VALUES (${new_columns});
-INSERT INTO monitoring.pipeline_runs (${recorded}) VALUES (${record});
+${change}INSERT INTO monitoring.pipeline_runs (${recorded}) VALUES (${record});
 COMMIT TRANSACTION;

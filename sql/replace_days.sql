@@ -1,0 +1,2 @@
+DELETE FROM ${table} WHERE ${days};
+INSERT INTO ${table} (${columns}) SELECT ${columns} FROM ${candidate} WHERE ${days};
