@@ -12,6 +12,7 @@ from telemetry_warehouse.operators import (
     Deploy,
     LandUntilPast,
     RebuildEarlierDays,
+    TellChanges,
     WriteReport,
 )
 from telemetry_warehouse.settings import Settings
@@ -36,5 +37,6 @@ with DAG(
         task = tasks[step.table] = BuildTable(task_id=step.table, table=step.table)
         rebuilt >> task
         [tasks[parent.table] for parent in steps.upstream(step)] >> task
+    tasks["derived.changes_v1"] >> TellChanges(task_id="tell_changes")
     # A teardown runs also where a table has failed, and the run of the DAG fails all the same.
     list(tasks.values()) >> WriteReport(task_id="write_report").as_teardown()

@@ -41,6 +41,8 @@ def one_line(capsys) -> str:
         (["gate", "derived.nothing_v1", "2013-02-01"], "no table 'derived.nothing_v1' has a gate"),
         (["gate", "clients_daily_v1", "1977-07-07"], "no gate has judged derived.clients_daily_v1 1977-07-07"),
         (["gate", "clients_daily_v1", "2013-02-01", "--by", "ann"], "give --let-through, --reviewed-by, --because"),
+        (["changes", "review", "0123456789ab", "true", "--who", "ann", "--why", "so"], "'true' is no status"),
+        (["changes", "review", "0123456789ab", "explained", "--who", " ", "--why", "so"], "one of them is empty"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it_and_a_failing_exit(home, capsys, arguments, said):

@@ -1,6 +1,7 @@
 """The order of the night, read from a small manifest as dbt writes it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -34,7 +35,11 @@ def settings(tmp_path) -> Settings:
         },
         "sources": {
             "s.visit": source("visit_v1", "acme_web_stable"),
-            "s.changes": source("changes_v1", "derived", built_by="changes", reads=["daily_v1"]),
+            "s.changes": source(
+                "changes_v1", "derived", built_by="changes", reads=["scores_v1"], shapes=["stg_visit"],
+                settings=["least_effect"],
+            ),
+            "s.scores": source("scores_v1", "derived", built_by="scores", reads=["daily_v1"], reads_yesterday=True),
         },
     }
     manifest["macros"] = {}
@@ -49,7 +54,22 @@ def settings(tmp_path) -> Settings:
 def test_every_table_comes_after_what_it_reads(settings):
     steps = lineage.load(settings).steps
     assert [s.table for s in steps][:2] == ["acme_web_stable.visit_v1", "derived.daily_v1"]
-    assert {s.table for s in steps[2:]} == {"derived.last_v1", "derived.changes_v1"}
+    tables = [s.table for s in steps]
+    assert {*tables[2:]} == {"derived.last_v1", "derived.scores_v1", "derived.changes_v1"}
+    assert tables.index("derived.scores_v1") < tables.index("derived.changes_v1")
+
+
+def test_what_python_builds_reads_what_its_yaml_says_and_shapes_through_to_their_tables(settings):
+    scores, changes = (lineage.load(settings).step(name) for name in ("scores_v1", "changes_v1"))
+    assert (scores.kind, scores.inputs, scores.reads_yesterday) == ("scores", {"daily_v1": "derived.daily_v1"}, True)
+    assert changes.inputs == {"scores_v1": "derived.scores_v1", "visit_v1": "acme_web_stable.visit_v1"}
+    assert (changes.shapes, changes.reads_yesterday) == (("stg_visit",), False)
+
+
+def test_another_setting_is_other_code_of_the_tables_that_name_it(settings):
+    before, after = (lineage.load(one) for one in (settings, replace(settings, least_effect=0.5)))
+    changed = {s.name for s in before.steps if s.code != after.step(s.table).code}
+    assert changed == {"changes_v1"}
 
 
 def test_ephemeral_models_are_seen_through_to_the_tables_behind_them(settings):
@@ -66,7 +86,7 @@ def test_a_view_is_not_built_at_night(settings):
     ("selector", "names"),
     [
         ("daily_v1", {"daily_v1"}),
-        ("daily_v1+", {"daily_v1", "last_v1", "changes_v1"}),
+        ("daily_v1+", {"daily_v1", "last_v1", "scores_v1", "changes_v1"}),
         ("derived.last_v1+", {"last_v1"}),
     ],
 )

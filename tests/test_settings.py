@@ -21,6 +21,9 @@ def test_an_empty_environment_means_the_stand_ins(tmp_path):
         ("WAREHOUSE_NOTIFY", "json://host/ team@example.com", "no Apprise URL"),
         ("WAREHOUSE_NIGHT_DEADLINE", "6", "'6'; give a time such as 06:00"),
         ("WAREHOUSE_NIGHT_DEADLINE", "25:00", "'25:00'"),
+        ("WAREHOUSE_LEAST_EFFECT", "2%", "'2%'; give a share above 0 and below 1"),
+        ("WAREHOUSE_FALSE_ALERTS", "1", "'1'"),
+        ("WAREHOUSE_FALSE_ALERTS", "nan", "'nan'"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line_that_names_it(variable, value, said):
@@ -55,6 +58,7 @@ def test_settings_come_through_the_environment_of_another_process(tmp_path):
         "WAREHOUSE_NOTIFY": "json://a/x:y mailto://b",
         "WAREHOUSE_SCHEMAS": f"{tmp_path}:/",
         "WAREHOUSE_RAW_DAYS": "3",
+        "WAREHOUSE_LEAST_EFFECT": "0.1",
     }
     settings = Settings.load(given)
     assert Settings.load(settings.variables()) == settings

@@ -4,15 +4,19 @@
   is many times slower.
 #}
 {% macro ping_columns() -%}
-    submission_date, document_id, client_id, sample_id, app_name, channel, os, app_build_id
+    submission_date, document_id, client_id, sample_id, app_name, channel, os, country, app_version,
+    app_build_id
 {%- endmacro %}
 
-{# The pings of the range; `app_build_id` and `maps`, what else is needed of them, as SQL. #}
-{% macro pings_with(stable, app_build_id, maps) -%}
-    {%- set said = standard_columns_and({'app_build_id': app_build_id}) %}
+{#
+  The pings of the range. `said`: the columns among ping_columns() that are not standard, as the type says them, name →
+  SQL; what it does not say is NULL. `maps`: what else is needed, as SQL.
+#}
+{% macro pings_with(stable, said, maps) -%}
+    {%- set known = standard_columns_and(said) %}
     select
-        {%- for name in ping_columns().split(', ') %}
-        {{ said[name] }} as {{ name }},
+        {%- for name in ping_columns().split(',') | map('trim') %}
+        {{ known.get(name, 'cast(null as string)') }} as {{ name }},
         {%- endfor %}
         {{ maps | join(',\n        ') }}
     from {{ stable }}

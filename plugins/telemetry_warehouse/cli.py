@@ -103,6 +103,19 @@ def _parser() -> argparse.ArgumentParser:
         "--since", type=_date, metavar="DATE", help="first day; default: 27 days before the last, more days read more"
     )
     history.add_argument("--until", type=_date, metavar="DATE", help="last day; default: yesterday (UTC)")
+    changes = add("changes", _changes, "list the changes found, by event, and record what people say of them")
+    changes.add_argument("--since", type=_date, metavar="DATE", help="first night; default: 28 days ago (UTC)")
+    changes.add_argument("--withheld", action="store_true", help="also what is too small or too noisy to be sent")
+    about_changes = changes.add_subparsers(metavar="review | noisy")
+    text = "record what somebody says of an alert; the newest word is its status"
+    review = about_changes.add_parser("review", help=text, description=text)
+    review.set_defaults(command=_changes_review)
+    review.add_argument("alert", metavar="ALERT_ID")
+    review.add_argument("status", metavar="STATUS", help="acknowledged, explained, 'false alarm', or new")
+    review.add_argument("--who", required=True, metavar="NAME", help="who says it")
+    review.add_argument("--why", required=True, metavar="TEXT", help="what they know of it")
+    text = "list the series whose alerts are not sent because they change by themselves, with the reason"
+    about_changes.add_parser("noisy", help=text, description=text).set_defaults(command=_changes_noisy)
     check = add("check", _check, "test that published days agree between tables")
     check.add_argument("start", type=_date, metavar="START")
     check.add_argument("end", type=_date, metavar="END")
@@ -295,6 +308,26 @@ def _history(settings, options):
     from telemetry_warehouse.history import print_history
 
     print_history(_warehouse(settings), options.clients, options.app, options.since, options.until)
+
+
+def _changes(settings, options):
+    from telemetry_warehouse import alerts
+
+    since = options.since or datetime.now(UTC).date() - timedelta(days=28)
+    alerts.print_found(_warehouse(settings), since, options.withheld, _say)
+
+
+def _changes_review(settings, options):
+    from telemetry_warehouse import alerts
+
+    alerts.review(_warehouse(settings), options.alert, options.status, options.who, options.why)
+    _say(f"recorded: {options.alert} is {options.status}, says {options.who}: {options.why}")
+
+
+def _changes_noisy(settings, options):
+    from telemetry_warehouse import alerts
+
+    alerts.print_noisy(_warehouse(settings), _say)
 
 
 def _check(settings, options):

@@ -42,17 +42,19 @@ def run(settings: Settings, model: str, variables: dict[str, str], inputs: dict[
     Returns the SQL of the shapes that it reads, name → subquery, as it was built from them. Raises WarehouseError with
     dbt's own message where it fails.
     """
-    manifest = _manifest(settings)
-    for node in (*manifest.nodes.values(), *manifest.sources.values()):
-        if node.resource_type in ("model", "source") and node.name in inputs and node.name != model:
-            node.schema, table = inputs[node.name].split(".")
-            if node.resource_type == "model":
-                node.alias = table
-            else:
-                node.identifier = table
+    manifest = _reading(settings, {name: table for name, table in inputs.items() if name != model})
     arguments = ["--no-write-json", "run", "--select", model, "--vars", json.dumps(variables)]
     [built] = _invoke(settings, arguments, manifest)
     return shapes(built.node)
+
+
+def shape(settings: Settings, name: str, variables: dict[str, str], inputs: dict[str, str]) -> str:
+    """An ephemeral model as a subquery, which reads `inputs` as in `run`. Builds nothing."""
+    # dbt prints the SQL of models that are selected by their names.
+    selection = ["--select", "config.materialized:ephemeral", "--vars", json.dumps(variables)]
+    done = _invoke(settings, ["--no-write-json", "compile", *selection], _reading(settings, inputs))
+    [code] = [one.node.compiled_code for one in done.results if one.node.name == name]
+    return f"(\n{code}\n)"
 
 
 def compile(settings: Settings, variables: dict[str, str]) -> dict[str, str]:
@@ -133,6 +135,19 @@ def _manifest(settings: Settings):
     path: Path = settings.dbt_target / "partial_parse.msgpack"
     manifest = Manifest.from_msgpack(path.read_bytes())
     manifest.build_flat_graph()
+    return manifest
+
+
+def _reading(settings: Settings, inputs: dict[str, str]):
+    """The manifest in which each source or model named in `inputs` is the table whose id is given for it."""
+    manifest = _manifest(settings)
+    for node in (*manifest.nodes.values(), *manifest.sources.values()):
+        if node.resource_type in ("model", "source") and node.name in inputs:
+            node.schema, table = inputs[node.name].split(".")
+            if node.resource_type == "model":
+                node.alias = table
+            else:
+                node.identifier = table
     return manifest
 
 

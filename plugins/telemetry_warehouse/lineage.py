@@ -20,10 +20,10 @@ LOOK_BACK_DAYS = 2
 class Step:
     """One table of the night.
 
-    kind: dedup, model or changes. inputs: name → id of the tables it reads, itself excluded. carries_days: on how many
-    later days a changed day of its inputs shows. reads_yesterday: whether its own day before is an input. code: a
-    checksum of all that decides what it builds; days that another code built may differ. shapes: names of the ephemeral
-    models that it is made through.
+    kind: dedup, model, or one of detection.KINDS. inputs: name → id of the tables it reads, itself excluded.
+    carries_days: on how many later days a changed day of its inputs shows. reads_yesterday: whether its own day before
+    is an input. code: a checksum of all that decides what it builds; days that another code built may differ. shapes:
+    names of the ephemeral models that it is made through.
     """
 
     table: str
@@ -85,7 +85,7 @@ class Lineage:
 def load(settings: Settings) -> Lineage:
     """The lineage of the manifest in `settings.dbt_target`. Raises NotRunning where there is none yet."""
     manifest = _manifest(settings)
-    return Lineage(_dedup_steps(settings) + _model_steps(manifest) + _python_steps(manifest))
+    return Lineage(_dedup_steps(settings) + _model_steps(manifest) + _python_steps(settings, manifest))
 
 
 def views(settings: Settings) -> list[View]:
@@ -157,16 +157,35 @@ def _model_steps(manifest: dict) -> list[Step]:
     return steps
 
 
-def _python_steps(manifest: dict) -> list[Step]:
-    """Tables that Python builds are dbt sources whose meta says by what and from which models."""
+def _python_steps(settings: Settings, manifest: dict) -> list[Step]:
+    """Tables that Python builds are dbt sources whose meta says by what, from which tables and ephemeral models, and by
+    which settings."""
     steps = []
-    code = _digest(*(path.read_text() for path in sorted((Path(__file__).parent / "changes").glob("*.py"))))
+    nodes = {node["name"]: node for node in (*manifest["sources"].values(), *manifest["nodes"].values())}
+    here = Path(__file__).parent
+    files = [*sorted((here / "changes").glob("*.py")), here / "detection.py", here / "layouts.py"]
+    code = [path.read_text() for path in (*files, ROOT / "sql" / "movers.sql")]
     for source in manifest["sources"].values():
         meta = source["config"].get("meta") or source["meta"]
         if "built_by" in meta:
-            models = {n["name"]: _id(n) for n in manifest["nodes"].values()}
-            inputs = {name: models[name] for name in meta["reads"]}
-            steps.append(Step(_id(source), meta["built_by"], inputs, meta.get("carries_days", 0), True, code, source))
+            inputs = {name: _id(nodes[name]) for name in meta["reads"]}
+            shapes = [nodes[name] for name in meta.get("shapes", ())]
+            texts = [f"{name} {getattr(settings, name)}" for name in meta.get("settings", ())]
+            for node in shapes:
+                inputs |= _inputs(manifest, node)
+                texts += sorted(_texts(manifest, node["unique_id"], set()))
+            steps.append(
+                Step(
+                    _id(source),
+                    meta["built_by"],
+                    inputs,
+                    meta.get("carries_days", 0),
+                    meta.get("reads_yesterday", False),
+                    _digest(*code, *texts),
+                    source,
+                    tuple(sorted({name for node in shapes for name in (node["name"], *_shapes(manifest, node))})),
+                )
+            )
     return steps
 
 

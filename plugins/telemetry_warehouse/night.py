@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from telemetry_warehouse import (
     backfill,
     dbt,
+    digest,
     lineage,
     missed_nights,
     plan,
@@ -26,6 +27,7 @@ from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.errors import GateFailed, Refused
 from telemetry_warehouse.gates import sense
+from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
 
 # A stale or missed day older than this is left to a backfill by hand: the night must end.
@@ -106,7 +108,7 @@ def _oldest_to_rebuild(warehouse: Warehouse, before: date) -> date:
 
 def rebuild_earlier_days(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> None:
     """Rebuilds days before `day`: first what late landing made stale, then the nights that were missed, each as one
-    range.
+    range. People are told of the changes that the missed nights would have found.
 
     Raises Refused or GateFailed, saying that it was an earlier day, where they cannot be built: `day` would lack them.
     """
@@ -127,12 +129,14 @@ def rebuild_earlier_days(warehouse: Warehouse, day: date, run_id: str, say: Call
             raise GateFailed(f"{late}: {error}", error.table, error.day, error.expectations) from error
         except Refused as error:
             raise Refused(f"{late}: {error}") from error
+        for caught_up in days_of(missed.start, missed.end):
+            digest.tell(warehouse, caught_up, say)
 
 
 def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print) -> list[stages.Outcome]:
     """The whole night without Airflow. Stops at the first table that fails, with nothing of that table published.
 
-    Its report is written in either case.
+    In either case its report is written, and people are told of the changes that it found.
     """
     refusals.refuse_unfinished(day)
     land_until_past(warehouse, day, say)
@@ -141,6 +145,7 @@ def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]
         return _build_tables(warehouse, day, run_id, say)
     finally:
         say(f"report: {report.write(warehouse, day)}")
+        digest.tell(warehouse, day, say)
 
 
 def _build_tables(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]) -> list[stages.Outcome]:

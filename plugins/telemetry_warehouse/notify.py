@@ -1,11 +1,11 @@
-"""Tells people of a failure, once: a line in the log, and every place of WAREHOUSE_NOTIFY.
+"""Tells people something, once: in the log, and in every place of WAREHOUSE_NOTIFY. Failures here, alerts in digest.py.
 
 What was told is remembered in monitoring.notifications. Nothing that goes wrong here changes how the work itself ends.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from google.api_core.exceptions import GoogleAPIError
@@ -33,6 +33,16 @@ class Failure:
     what: str
 
 
+@dataclass(frozen=True)
+class Notice:
+    """What people are sent. pictures: PNG by file name; places that take no attachments leave them out."""
+
+    subject: str
+    body: str
+    is_failure: bool = True
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
 def notify(warehouse: Warehouse, failure: Failure, subject: str, body: str, say: Callable[[str], None]) -> bool:
     """Tells of a failure, unless it was told before and its days were not published since; True where it was told.
 
@@ -44,17 +54,22 @@ def notify(warehouse: Warehouse, failure: Failure, subject: str, body: str, say:
     except UNREACHABLE as error:
         say(f"whether this was notified before cannot be looked up: {_one_line(error)}")
     say(f"notice: {subject}. {_one_line(body)}")
+    deliver(warehouse, failure, Notice(subject, body), say)
+    return True
+
+
+def deliver(warehouse: Warehouse, told: Failure, notice: Notice, say: Callable[[str], None]) -> None:
+    """Sends a notice to every place and remembers, as `told`, that it was; says what goes wrong."""
     delivered = 0
     for address in warehouse.settings.notify:
-        trouble = _send(address, subject, body)
+        trouble = _send(address, notice)
         if trouble:
             say(f"the notice could not be delivered to {masked(address)}: {trouble}")
         delivered += not trouble
     try:
-        _remember(warehouse, failure, subject, body, delivered)
+        _remember(warehouse, told, notice, delivered)
     except UNREACHABLE as error:
         say(f"that this was notified cannot be remembered: {_one_line(error)}")
-    return True
 
 
 def notify_failed_stage(
@@ -92,22 +107,25 @@ def _told(warehouse: Warehouse, failure: Failure) -> bool:
     return not all(any(p["start_date"] <= day <= p["end_date"] for p in passed) for day in days)
 
 
-def _send(address: str, subject: str, body: str) -> str:
+def _send(address: str, notice: Notice) -> str:
     """What kept a notice from its place, in words that hold no part of the address; empty where it arrived."""
     import logging
 
     import apprise
+    from apprise.attachment.memory import AttachMemory
 
     # What Apprise logs may hold the address: it goes to nobody but us.
     logging.getLogger("apprise").propagate = False
     place = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Warehouse", app_desc="Telemetry warehouse"))
     if not place.add(address):
         return "Apprise does not know this kind of URL, or something is missing in it"
+    pictures = [AttachMemory(png, name, "image/png") for name, png in notice.pictures.items()]
     sent = place.notify(
-        body,
-        title=f"warehouse: {subject}",
-        notify_type=apprise.NotifyType.FAILURE,
+        notice.body,
+        title=f"warehouse: {notice.subject}",
+        notify_type=apprise.NotifyType.FAILURE if notice.is_failure else apprise.NotifyType.INFO,
         body_format=apprise.NotifyFormat.TEXT,
+        attach=apprise.AppriseAttachment(pictures) if pictures else None,
         timeout=_TIMEOUT_SECONDS,
         log_level=logging.WARNING,
     )
@@ -118,19 +136,19 @@ def _send(address: str, subject: str, body: str) -> str:
     return re.sub("|".join(map(re.escape, parts)) or "(?!)", "…", _one_line(said[-1]))
 
 
-def _remember(warehouse: Warehouse, failure: Failure, subject: str, body: str, delivered: int) -> None:
+def _remember(warehouse: Warehouse, told: Failure, notice: Notice, delivered: int) -> None:
     now = datetime.now(UTC)
     notifications = tables.from_file("monitoring", "notifications")
     warehouse.ensure(notifications)
     row = {
         "notified_date": now.date(),
         "notified_at": now,
-        "table_name": failure.table,
-        "start_date": failure.start,
-        "end_date": failure.end,
-        "failure": failure.what,
-        "subject": subject,
-        "body": body,
+        "table_name": told.table,
+        "start_date": told.start,
+        "end_date": told.end,
+        "failure": told.what,
+        "subject": notice.subject,
+        "body": notice.body,
         "delivered": delivered,
         "undelivered": len(warehouse.settings.notify) - delivered,
     }

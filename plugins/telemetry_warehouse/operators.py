@@ -98,6 +98,18 @@ class BuildTable(_Step):
         return self.day(context), self.day(context)
 
 
+class TellChanges(_Step):
+    """Tells people of the changes that the night found; a backfill of Airflow's tells nobody."""
+
+    def work(self, context):
+        from telemetry_warehouse import digest
+
+        if context["dag_run"].run_type == "backfill":
+            self.say("a backfill tells nobody of changes")
+            return
+        digest.tell(_warehouse(), self.day(context), self.say)
+
+
 class WriteReport(_Step):
     """Writes the report of the day, whatever became of its tables."""
 

@@ -21,6 +21,8 @@ LOCAL_PROJECT = "local"
 # One loaded message must fit, and Pub/Sub's own limit is 10 MB; gRPC's default of 4 MB is too small.
 UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
+# Settings that are shares, above 0 and below 1.
+_SHARES = ("least_effect", "false_alerts")
 # Settings that are whole numbers, and of what.
 _NUMBERS = {
     "max_bytes": "bytes",
@@ -51,6 +53,13 @@ def _is_hour(text: str) -> bool:
         return False
 
 
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the environment says; build it with `Settings.load()`."""
@@ -76,6 +85,12 @@ class Settings:
         "WAREHOUSE_NOTIFY", "", "Apprise URLs that are told of failures, with spaces between; unset: the log alone"
     )
     night_deadline: str = _setting("WAREHOUSE_NIGHT_DEADLINE", "06:00", "when a night must be over, UTC")
+    least_effect: float = _setting(
+        "WAREHOUSE_LEAST_EFFECT", "0.02", "least share of the clients that must have moved for an alert to be sent"
+    )
+    false_alerts: float = _setting(
+        "WAREHOUSE_FALSE_ALERTS", "0.05", "share of a calendar month's alerts that may be false, as expected"
+    )
     pubsub_server: str = _setting("WAREHOUSE_PUBSUB_SERVER", "auto", "Pub/Sub stand-in: auto, google or broker")
 
     @classmethod
@@ -92,6 +107,11 @@ class Settings:
         for name in ("dedup_slices", "backfill_days"):
             if int(text[name]) < 1:
                 raise SettingsError(f"WAREHOUSE_{name.upper()} is {text[name]}; give 1 or more")
+        for name in _SHARES:
+            if not _is_share(text[name]):
+                raise SettingsError(
+                    f"WAREHOUSE_{name.upper()} is {text[name]!r}; give a share above 0 and below 1, such as 0.05"
+                )
         if text["pubsub_server"] not in ("auto", "google", "broker"):
             raise SettingsError(f"WAREHOUSE_PUBSUB_SERVER is {text['pubsub_server']!r}; give auto, google or broker")
         addresses = tuple(text["notify"].split())
@@ -113,6 +133,7 @@ class Settings:
                 "schemas": directories,
                 "notify": addresses,
                 **{name: int(text[name]) for name in _NUMBERS},
+                **{name: float(text[name]) for name in _SHARES},
             }
         )
 

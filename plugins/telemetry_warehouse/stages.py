@@ -16,7 +16,7 @@ from itertools import pairwise
 import yaml
 from google.cloud import bigquery
 
-from telemetry_warehouse import dbt, dedup, runs, schemas, tables
+from telemetry_warehouse import dbt, dedup, detection, runs, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.gates.judge import Result, judge
@@ -170,8 +170,8 @@ def selects(warehouse: Warehouse, wanted: list[tuple[Step, date, date]]) -> dict
             live, slices = step.inputs["live"], warehouse.settings.dedup_slices
             # Live is there from its first landing on.
             found[step.table] = dedup.selects(live, start, end, slices) if warehouse.exists(live) else []
-        elif step.kind == "changes":
-            found[step.table] = list(_changes_selects(step, start, end))
+        elif step.kind in detection.KINDS:
+            found[step.table] = detection.selects(step, start, end)
         else:
             if (start, end) not in compiled:
                 days = {"start_date": start.isoformat(), "end_date": end.isoformat()}
@@ -280,27 +280,11 @@ def _build_model(warehouse, step, table, candidate, start, end, run_id) -> dict[
     return step.inputs | shapes
 
 
-def _build_changes(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
-    from telemetry_warehouse.changes.table import changes_rows
-
-    # What a stage read is found by the candidate's name in the SQL of its jobs (estimate.py).
-    whose, labels = f"-- For {candidate}.\n", {"table": table.name, "stage": "build"}
-    aggregates, previous = (whose + select for select in _changes_selects(step, start, end))
-    aggregates = warehouse.arrow(aggregates, labels)
-    previous = warehouse.query(previous, labels=labels)
+def _build_detection(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
+    rows = detection.rows(warehouse, step, candidate, start, end)
     create_candidate(warehouse, table, candidate)
-    warehouse.load_rows(candidate, changes_rows(aggregates, [dict(row) for row in previous], start, end))
+    warehouse.load_rows(candidate, rows)
     return step.inputs
-
-
-def _changes_selects(step, start, end) -> tuple[str, str]:
-    from telemetry_warehouse.changes.table import WINDOW_DAYS
-
-    source, first = step.inputs["histogram_aggregates_v1"], start - timedelta(days=WINDOW_DAYS)
-    return (
-        f"SELECT * FROM {source} WHERE submission_date BETWEEN DATE '{first}' AND DATE '{end}'",
-        f"SELECT * FROM {step.table} WHERE detected_date >= DATE '{first}' AND detected_date < DATE '{start}'",
-    )
 
 
 def create_candidate(warehouse: Warehouse, table: Table, candidate: str) -> None:
@@ -310,4 +294,4 @@ def create_candidate(warehouse: Warehouse, table: Table, candidate: str) -> None
     warehouse.client.create_table(made)
 
 
-_BUILDERS = {"dedup": _build_dedup, "model": _build_model, "changes": _build_changes}
+_BUILDERS = {"dedup": _build_dedup, "model": _build_model} | dict.fromkeys(detection.KINDS, _build_detection)

@@ -25,7 +25,7 @@ def print_summary(warehouse: Warehouse, airflow: str, last_night: date) -> None:
     changes = _changes(warehouse)
     if changes:
         print_grid(
-            ["found on", "application", "channel", "probe", "changed on", "score", "share moved"],
+            ["found on", "application", "channel", "os", "probe", "changed on", "score", "share moved"],
             changes,
             "Changes found",
         )
@@ -37,6 +37,7 @@ def print_summary(warehouse: Warehouse, airflow: str, last_night: date) -> None:
         '  ./warehouse query "SELECT submission_date, app_name, SUM(dau) AS dau FROM telemetry.active_users'
         f" WHERE submission_date = '{last_night}' GROUP BY submission_date, app_name\"\n"
         "  ./warehouse query \"SELECT * FROM telemetry.changes WHERE detected_date >= '2013-01-01' ORDER BY score\"\n"
+        "  ./warehouse changes --since 2013-01-01\n"
         "  ./warehouse status\n"
         "  make stop"
     )
@@ -89,14 +90,15 @@ def _gates(warehouse) -> tuple[int, int, int]:
 
 def _changes(warehouse) -> list[tuple]:
     rows = warehouse.rows(
-        "SELECT detected_date, app_name, channel, probe, change_date, score, effect FROM derived.changes_v1"
-        f" WHERE detected_date >= '{_ALWAYS}' ORDER BY score DESC LIMIT 12"
+        "SELECT detected_date, app_name, channel, os, probe, change_date, score, effect FROM derived.changes_v1"
+        f" WHERE detected_date >= '{_ALWAYS}' AND kind = 'changed' AND withheld IS NULL ORDER BY score DESC LIMIT 12"
     )
     return [
         (
             r["detected_date"],
             r["app_name"],
             r["channel"] or "all",
+            r["os"] or "all",
             r["probe"],
             r["change_date"],
             f"{r['score']:.1f}",

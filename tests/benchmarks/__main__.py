@@ -26,10 +26,10 @@ class Result:
 
 
 def main() -> None:
-    from tests.benchmarks import backfill, gate, landing, million, night, reading
+    from tests.benchmarks import backfill, changes, gate, landing, million, night, reading
 
     results = []
-    for benchmark in (landing, night, reading, gate, million, backfill):
+    for benchmark in (changes, landing, night, reading, gate, million, backfill):
         for result in benchmark.run():
             print(
                 f"{result.name}: {result.measured}; bound {result.bound}; ratio {result.ratio:.2f}. {result.note}",

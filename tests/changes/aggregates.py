@@ -1,4 +1,4 @@
-"""Rows of derived.histogram_aggregates_v1 for tests of the change detector."""
+"""Rows of derived.distributions_v1 for tests of the change detector."""
 
 from datetime import date, timedelta
 
@@ -7,16 +7,18 @@ UNIT = 10**9
 
 def rows_of(counts, n_clients, first_day: date, **of) -> list[dict]:
     """A row a day of one series: counts (days, buckets) of clients, bucket i with lower bound 10 × i."""
-    defaults = {"app_name": "App", "channel": "release", "os": "Linux", "probe": "delay", "key": "", "layout": "9/1-9"}
+    defaults = {
+        "axis": "submission_date", "app_name": "App", "channel": "release", "os": "Linux", "probe": "delay", "key": "",
+        "layout": "9/1-9",
+    }  # fmt: skip
     return [
         defaults
         | of
         | {
             "submission_date": first_day + timedelta(days=day),
             "n_clients": int(clients),
-            "n_pings": 2 * int(clients),
             "buckets": [
-                {"bucket": 10 * bucket, "pings": 2 * int(count), "clients": int(count) * UNIT}
+                {"bucket": 10 * bucket, "clients": int(count) * UNIT}
                 for bucket, count in enumerate(row)
                 if count
             ],

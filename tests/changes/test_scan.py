@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -8,21 +9,24 @@ from scipy.special import fdtri, ndtr
 from scipy.stats import norm
 
 from telemetry_warehouse.changes import scan, window
-from telemetry_warehouse.changes.scan import MIN_CLIENTS, MIN_EFFECT
+from telemetry_warehouse.changes.residuals import roots
+from telemetry_warehouse.changes.scan import MIN_CLIENTS, MIN_EFFECT, Alarm, Tracker, checked_sample, walk
 from tests.changes.series import FIRST_DAY, KINDS, WORLDS, simulate
 
 
-def bits(alarm, series=None, first=0):
-    """All of an alarm, to the bit, with its days counted from day `first`."""
-    number = alarm.series if series is None else int(series[alarm.series])
+def bits(alarm):
+    """All of an alarm, to the bit."""
     return (
-        number,
-        alarm.detected + first,
-        alarm.changed + first,
+        alarm.series,
+        alarm.detected,
+        alarm.changed,
         alarm.score.hex(),
         alarm.effect.hex(),
         alarm.before.tobytes(),
         alarm.after.tobytes(),
+        alarm.doubt,
+        alarm.closes if alarm.closes is not None else -1,
+        alarm.days,
     )
 
 
@@ -42,25 +46,35 @@ def mixed(seed: int, days: int = 160, series: int = 6):
     return counts, n_clients
 
 
-def nightly(counts, n_clients, seed: int):
+def everything(counts, n_clients, days, known=()) -> list[Alarm]:
+    """What stands on these days, ends of alarms included."""
+    sample = checked_sample(counts, n_clients)
+    tracker = Tracker(roots(counts, np.where(sample > 0, counts.sum(axis=2), 0)), sample, days.start)
+    for alarm in known:
+        tracker.know(alarm)
+    return [alarm for _, alarm in walk([tracker], days, lambda day, found: np.ones(len(found), bool))]
+
+
+def moved(alarm: Alarm, series: int, days: int) -> Alarm:
+    """The alarm as it is called among other series and days."""
+    closes = None if alarm.closes is None else alarm.closes + days
+    of = {"series": series, "detected": alarm.detected + days, "changed": alarm.changed + days, "closes": closes}
+    return replace(alarm, **of)
+
+
+def nightly(counts, n_clients, seed: int) -> list[Alarm]:
     """One scan a day over just the window it may read, the series in another order each night."""
     rng = np.random.default_rng(seed)
-    last_change = np.full(len(counts), -np.inf)
-    found = []
+    found: list[Alarm] = []
     for day in range(counts.shape[1]):
         first = max(0, day - window.WINDOW + 1)
         order = rng.permutation(len(counts))
+        place = np.argsort(order)
+        known = [moved(alarm, int(place[alarm.series]), -first) for alarm in found if alarm.detected >= first]
         days = slice(first, day + 1)
-        for alarm in scan(
-            counts[order, days],
-            FIRST_DAY,
-            n_clients[order, days],
-            score_from=day - first,
-            last_change=last_change[order] - first,
-        ):
-            found.append(bits(alarm, order, first))
-            last_change[order[alarm.series]] = alarm.changed + first
-    return sorted(found)
+        tonight = everything(counts[order, days], n_clients[order, days], range(day - first, day - first + 1), known)
+        found += [moved(alarm, int(order[alarm.series]), first) for alarm in tonight]
+    return found
 
 
 # What it finds
@@ -75,7 +89,7 @@ def test_planted_change_is_found_on_its_third_day_and_dated(world, kind):
     assert len(found) >= 37
     assert np.median([alarm.detected for alarm in found.values()]) == 102
     assert np.median([alarm.changed for alarm in found.values()]) == 100
-    assert len(alarms) <= len(found) + 1
+    assert len(alarms) <= len(found) + 2
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -127,8 +141,8 @@ def test_effect_is_the_total_variation_distance_of_what_is_shown():
     alarms = scan(simulated.counts, FIRST_DAY, simulated.n_clients)
     assert alarms
     for alarm in alarms:
-        assert alarm.before.sum() == pytest.approx(1) and alarm.after.sum() == pytest.approx(1)
-        assert alarm.effect == pytest.approx(np.abs(alarm.after - alarm.before).sum() / 2)
+        assert alarm.before.sum() == pytest.approx(1, abs=1e-4) and alarm.after.sum() == pytest.approx(1, abs=1e-4)
+        assert alarm.effect == pytest.approx(np.abs(alarm.after - alarm.before).sum() / 2, abs=1e-4)
         assert alarm.effect >= MIN_EFFECT
 
 
@@ -145,8 +159,36 @@ def test_a_change_found_over_a_weekend_is_shown_without_the_weekend(change):
 
 def test_screen_leaves_out_only_what_cannot_alarm():
     df = np.arange(1, window.REFERENCE_DAYS + 1)
-    needed = fdtri(df, df * window.REFERENCE_DAYS, ndtr(window.MIN_SCORE))
+    needed = fdtri(df, df * (window.REFERENCE_DAYS - 1), ndtr(window.MIN_SCORE))
     assert needed.min() > window._SCREEN
+
+
+def test_a_drift_too_slow_for_any_week_is_found_over_a_month():
+    simulated = simulate("hard", 20, 40, 150, kind="gradual", change=100, clients=(1e4, 3e5))
+    found = {alarm.series for alarm in scan(simulated.counts, FIRST_DAY, simulated.n_clients) if alarm.detected < 131}
+    assert len(found) >= 38
+
+
+def test_a_shape_that_comes_back_ends_its_alarm_and_is_not_learnt_from():
+    simulated = simulate("week", 21, 20, 160, kind="3-day spike", change=100, clients=(1e5, 3e5))
+    found = everything(simulated.counts, simulated.n_clients, range(160))
+    changes = [alarm for alarm in found if alarm.closes is None]
+    ends = [alarm for alarm in found if alarm.closes is not None]
+    assert len(changes) == len(ends) == 20
+    for end in ends:
+        assert (end.closes, end.changed, end.score) == (100, 103, 0) and end.detected <= 107
+    # So a change soon after is found, where the usual two weeks of a new shape have not passed yet.
+    again = simulated.counts.copy()
+    again[:, 112:] = again[:, 112:, ::-1]
+    assert len({alarm.series for alarm in scan(again, FIRST_DAY, simulated.n_clients) if alarm.changed == 112}) == 20
+
+
+def test_a_shape_that_comes_back_after_months_is_an_alarm_that_names_what_it_ends():
+    simulated = simulate("week", 22, 10, 200, clients=(1e5, 3e5))
+    counts = simulated.counts.copy()
+    counts[:, 80:150] = counts[:, 80:150, ::-1]
+    found = [(alarm.changed, alarm.closes) for alarm in scan(counts, FIRST_DAY, simulated.n_clients)]
+    assert sorted(found, key=str) == sorted([(80, None)] * 10 + [(150, 80)] * 10, key=str)
 
 
 # What it may depend on
@@ -156,9 +198,10 @@ def test_screen_leaves_out_only_what_cannot_alarm():
 @given(st.integers(0, 10_000))
 def test_night_by_night_gives_the_alarms_of_one_scan_to_the_bit(seed):
     counts, n_clients = mixed(seed)
-    whole = scan(counts, FIRST_DAY, n_clients)
+    whole = everything(counts, n_clients, range(counts.shape[1]))
     assert whole
-    assert nightly(counts, n_clients, seed) == sorted(bits(alarm) for alarm in whole)
+    assert sorted(map(bits, nightly(counts, n_clients, seed))) == sorted(map(bits, whole))
+    assert sorted(bits(a) for a in whole if a.score) == sorted(map(bits, scan(counts, FIRST_DAY, n_clients)))
 
 
 @settings(max_examples=12, deadline=None)
@@ -182,23 +225,28 @@ def test_empty_buckets_change_nothing(seed, empty):
 
 def test_a_series_alone_scores_the_same_bits_as_among_others():
     simulated = simulate("hard", 19, 60, 103, kind="shift 20%", change=100, clients=(1e6, 1e7))
-    counts, n_clients = simulated.counts, simulated.n_clients
-    together = [bits(alarm) for alarm in scan(counts, FIRST_DAY, n_clients, score_from=102)]
+    together = everything(simulated.counts, simulated.n_clients, range(102, 103))
     alone = [
-        bits(alarm, [series])
-        for series in range(len(counts))
-        for alarm in scan(counts[series, None], FIRST_DAY, n_clients[series, None], score_from=102)
+        moved(alarm, series, 0)
+        for series in range(60)
+        for alarm in everything(simulated.counts[series, None], simulated.n_clients[series, None], range(102, 103))
     ]
     assert len(together) > 50
-    assert alone == together
+    assert list(map(bits, alone)) == list(map(bits, together))
 
 
 def test_no_reference_reaches_back_past_the_last_change():
     simulated = simulate("week", 12, 10, 130, kind="3-day spike", change=100, clients=(1e5, 3e5))
-    days = simulated.counts[:, :103], FIRST_DAY, simulated.n_clients[:, :103]
-    assert len(scan(*days, score_from=102)) == 10
-    assert len(scan(*days, score_from=102, last_change=np.full(10, 102 - 7 - 13))) == 10  # 14 days of reference
-    assert scan(*days, score_from=102, last_change=np.full(10, 102 - 7 - 12)) == []  # 13
+    days = simulated.counts[:, :103], simulated.n_clients[:, :103], range(102, 103)
+
+    def after_a_change_on(day: int) -> list[Alarm]:
+        shape = np.full(50, 0.02)
+        known = [Alarm(series, day, day, 9, 0.5, shape, shape, 1e9) for series in range(10)]
+        return [alarm for alarm in everything(*days, known) if alarm.score]
+
+    assert len(everything(*days)) == 10
+    assert len(after_a_change_on(102 - 7 - 13)) == 10  # 14 days of reference
+    assert after_a_change_on(102 - 7 - 12) == []  # 13
 
 
 def test_counts_in_another_unit_are_the_same_series_once_clients_are_given():
@@ -316,9 +364,6 @@ def test_a_change_among_10_000_buckets():
         ({"n_clients": np.ones((2, 4), int)}, r"n_clients must be \(series, days\) = \(2, 5\), not of shape \(2, 4\)"),
         ({"n_clients": np.ones((2, 5))}, "n_clients must be integers, not float64"),
         ({"n_clients": -np.ones((2, 5), int)}, "n_clients has -1"),
-        ({"score_from": -1}, "score_from must be a day index from 0, not -1"),
-        ({"last_change": [0.0]}, r"last_change must be \(series,\) = \(2,\), not of shape \(1,\)"),
-        ({"last_change": [0, np.nan]}, "last_change is NaN for series 1"),
     ],
 )
 def test_bad_input_is_named(change, message):

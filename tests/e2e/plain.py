@@ -5,8 +5,9 @@ Where it is a message that has not been deduplicated, it also has `tags`, the x_
 Every function returns rows by their key, with the columns of the published table.
 """
 
+import re
 from collections import Counter, defaultdict
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 DIMENSIONS = (
     "channel", "os", "os_version", "locale", "app_version", "app_build_id", "distribution_id", "is_default_browser",
@@ -308,6 +309,32 @@ def histogram_aggregates(pings: list[dict], by_build: bool = False) -> dict[tupl
         series: dict(zip(names, series, strict=True))
         | {"n_clients": len(clients), "n_pings": n_pings[series], "buckets": _buckets(clients), "saturated": False}
         for series, clients in of_series.items()
+    }
+
+
+def distributions(aggregates, axis: str, build: str | None, first: date, last: date) -> dict[tuple, dict]:
+    """Aggregates over all and over each channel and system; by build, a week's of the builds made on one day."""
+    sums = defaultdict(lambda: [0, Counter()])
+    for row in aggregates:
+        night = row["submission_date"]
+        if build:
+            if not re.match("20[0-9]{6}", row[build] or ""):
+                continue
+            night = datetime.strptime(row[build][:8], "%Y%m%d").date() + timedelta(days=6)
+            if not night - timedelta(days=6) <= row["submission_date"] <= night:
+                continue
+        if not first <= night <= last:
+            continue
+        for channel in {row["channel"], None}:
+            for os in {row["os"], None}:
+                series = (night, axis, row["app_name"], channel, os, row["probe"], row["key"], row["layout"])
+                sums[series][0] += row["n_clients"]
+                sums[series][1].update({bucket["bucket"]: bucket["clients"] for bucket in row["buckets"]})
+    names = ("submission_date", "axis", "app_name", "channel", "os", "probe", "key", "layout")
+    return {
+        series: dict(zip(names, series, strict=True))
+        | {"n_clients": clients, "buckets": [{"bucket": b, "clients": n} for b, n in sorted(buckets.items())]}
+        for series, (clients, buckets) in sums.items()
     }
 
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from telemetry_warehouse import backfill, lineage, night, plan, resume, stages
+from telemetry_warehouse import backfill, digest, lineage, night, plan, resume, stages
 from telemetry_warehouse.errors import GateFailed
 from telemetry_warehouse.estimate import estimate
 from telemetry_warehouse.forecast import forecast
@@ -74,7 +74,7 @@ def test_a_backfill_killed_anywhere_goes_on_and_builds_nothing_twice(chain, simu
 @pytest.fixture
 def cut_short(chain, simulated):
     """A backfill of a day that has published its table and did not live to say that it has ended."""
-    planned = plan.make(chain, LAST, LAST, "changes_v1")
+    planned = plan.make(chain, LAST, LAST, "change_scores_v1")
     resume.begin(chain, planned, "cut short")
     [one] = planned.tables
     stages.run(chain, one.step, one.start, one.end, "cut short", quiet)
@@ -87,7 +87,7 @@ def test_what_was_published_stands_until_an_input_or_the_code_changes(chain, cut
     assert resume.begin(chain, cut_short, "again").published == {(one.step.table, LAST, one.end)}
     changed = replace(cut_short, tables=(replace(one, step=replace(one.step, code="another")),))
     assert resume.begin(chain, changed, "again").published == frozenset()
-    succeed(chain.settings, "backfill", LAST, LAST, "--select", "histogram_aggregates_v1")
+    succeed(chain.settings, "backfill", LAST, LAST, "--select", "distributions_v1")
     assert resume.begin(chain, cut_short, "again").published == frozenset()
 
 
@@ -133,7 +133,7 @@ def test_a_day_that_a_night_builds_meanwhile_is_built_again_from_what_changed(ch
     """The night of the next day continues from a day that the backfill is about to replace."""
     day = LAST - timedelta(days=1)
     before = checksums(chain, *DAYS)
-    whole = plan.make(chain, day, day, "changes_v1")
+    whole = plan.make(chain, day, day, "change_scores_v1")
     # As planned before the last day was there.
     planned = replace(whole, tables=(replace(whole.tables[0], end=day),))
     backfill.run(chain, planned, "before the night", quiet)
@@ -142,8 +142,10 @@ def test_a_day_that_a_night_builds_meanwhile_is_built_again_from_what_changed(ch
     assert checksums(chain, *DAYS) == before
 
 
-def test_nights_that_were_missed_are_caught_up_in_one_pass(chain, simulated):
+def test_nights_that_were_missed_are_caught_up_in_one_pass(chain, simulated, monkeypatch):
     """Only deduplication was ever run near these days, so that is what must be caught up."""
+    told = []
+    monkeypatch.setattr(digest, "tell", lambda warehouse, day, say: told.append(day))
     first, today = date(2024, 7, 1), date(2024, 7, 5)
     stable = lineage.load(chain.settings).step("telemetry_stable.main_v4")
     publish(chain.settings, [a_ping(simulated.truth, date(2024, 7, 3), 0xD1, "2024-07-03T12:00:00Z")])
@@ -153,8 +155,9 @@ def test_nights_that_were_missed_are_caught_up_in_one_pass(chain, simulated):
     [caught_up] = published(chain, "caught up")
     assert caught_up["table_name"] == stable.table
     assert (caught_up["start_date"], caught_up["end_date"]) == (first + timedelta(days=1), today - timedelta(days=1))
+    assert told == [first + timedelta(days=n) for n in (1, 2, 3)]
     night.rebuild_earlier_days(chain, today, "nothing left", quiet)
-    assert published(chain, "nothing left") == []
+    assert published(chain, "nothing left") == [] and len(told) == 3
 
 
 def test_a_missed_night_that_cannot_be_caught_up_fails_the_night_and_is_left_to_a_person(chain, simulated, monkeypatch):

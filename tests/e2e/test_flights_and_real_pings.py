@@ -20,7 +20,7 @@ from telemetry_warehouse.landing import land
 from telemetry_warehouse.publishing import publish
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.simulate.flights import flights
-from tests.e2e import plain, plain_changes
+from tests.e2e import plain
 from tests.landing.rebuild import document_of, parsed, same_json
 from tests.support import succeed
 
@@ -464,26 +464,20 @@ def test_clients_left_out(chain, expected):
     assert {(row["submission_date"], row["app_name"]): row for row in rows} == left_out and len(rows) == len(left_out)
 
 
-def expected_alerts(aggregates: dict) -> list[dict]:
-    found = []
-    for names, buckets, days in plain_changes.series_of(aggregates):
-        for alert in plain_changes.alerts(days):
-            for name in ("before", "after"):
-                shares = dict(zip(buckets, alert.pop(name), strict=True))
-                alert[f"shares_{name}"] = {bucket: share for bucket, share in shares.items() if share > 0}
-            found.append(names | alert | {"method": "reference-window-scan/1"})
-    return found
+def test_distributions(chain, expected):
+    found = read(chain, "derived.distributions_v1", expected.app_name)
+    series = ("submission_date", "axis", "app_name", "channel", "os", "probe", "key", "layout")
+    sides = {
+        "submission_date": (expected.histogram_aggregates, None),
+        "build_date": (expected.histogram_aggregates_by_build, "app_build_id"),
+    }
+    wanted = {}
+    for axis, (aggregates, build) in sides.items():
+        wanted |= plain.distributions(aggregates.values(), axis, build, FIRST, LAST)
+    assert_same(found, wanted, *series)
 
 
-def test_changes(chain, expected):
-    found = read(chain, "derived.changes_v1", expected.app_name, "detected_date")
-    alerts = expected_alerts(expected.histogram_aggregates)
-    # United's departures in the storm of 8 March; no real ping comes from enough clients to be judged.
-    assert len(alerts) == (1 if expected.app_name == "Fleet" else 0)
-    for row, alert in zip(found, alerts, strict=True):
-        for name in ("shares_before", "shares_after"):
-            assert {s["bucket"]: s["share"] for s in row.pop(name)} == pytest.approx(alert.pop(name), abs=1e-6)
-        # The scan rounds √share to 2⁻²⁰, which the score shows in its sixth digit.
-        assert row.pop("score") == pytest.approx(alert.pop("score"), abs=1e-4)
-        assert row.pop("effect") == pytest.approx(alert.pop("effect"), abs=1e-6)
-        assert row == alert
+def test_six_weeks_with_storms_and_pings_of_few_clients_raise_no_alert(chain, expected):
+    assert read(chain, "derived.changes_v1", expected.app_name, "detected_date") == []
+    judged = [row for row in read(chain, "derived.change_scores_v1", expected.app_name) if row["score"] is not None]
+    assert bool(judged) == (expected.app_name == "Fleet")

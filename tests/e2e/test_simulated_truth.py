@@ -90,7 +90,7 @@ def test_what_the_stages_of_a_night_read_is_estimated_afterwards(chain, simulate
         "SELECT table_name, start_date, end_date, token, started_at, ended_at FROM monitoring.pipeline_runs"
         f" WHERE status = 'published' AND start_date = '{simulated.last}' AND end_date = '{simulated.last}'"
         " AND table_name IN ('derived.clients_last_seen_v1', 'derived.active_users_v1', 'derived.changes_v1',"
-        " 'derived.retention_v1')"
+        " 'derived.change_scores_v1', 'derived.retention_v1')"
         " QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY ended_at) = 1"
     )
     read = {run["table_name"]: parts for run, parts in zip(runs, stage_estimates(chain, runs), strict=True)}
@@ -98,7 +98,8 @@ def test_what_the_stages_of_a_night_read_is_estimated_afterwards(chain, simulate
         "derived.clients_last_seen_v1",
         "derived.clients_daily_v1",
     }
-    assert "derived.histogram_aggregates_v1" in read["derived.changes_v1"]["build"].tables
+    assert "derived.change_scores_v1" in read["derived.changes_v1"]["build"].tables
+    assert "derived.distributions_v1" in read["derived.change_scores_v1"]["build"].tables
     for table in ("derived.clients_last_seen_v1", "derived.active_users_v1", "derived.retention_v1"):
         assert min(part.rows for part in read[table].values()) > 0
     assert 0 < read["derived.active_users_v1"]["build"].bytes < read["derived.clients_last_seen_v1"]["build"].bytes

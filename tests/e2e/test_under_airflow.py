@@ -84,6 +84,7 @@ def test_airflow_backfill_create_runs_two_nights_that_publish_the_truth(api, war
         state = api.wait_for_run("night", run["dag_run_id"], 400)
         assert state == "success", failed_tasks(api, "night", run["dag_run_id"])
     assert len(runs) == 2
+    assert "a backfill tells nobody" in api.log("night", runs[0]["dag_run_id"], "tell_changes")
     tasks = set(api.tasks("night", runs[0]["dag_run_id"]))
     assert tasks >= {step.table for step in lineage.load(warehouse.settings).steps}
     usage = {row["submission_date"]: (row["dau"], row["mau"]) for row in truth.usage}
@@ -119,6 +120,7 @@ def test_a_night_whose_table_fails_ends_as_failed_and_with_its_report(api, wareh
     assert states["telemetry_stable.main_v4"] == "failed"
     assert states["derived.clients_daily_v1"] == "upstream_failed"
     assert states["write_report"] == "success"
+    assert states["tell_changes"] == "upstream_failed"
     report = (warehouse.settings.home / "reports" / f"{day}.md").read_text()
     assert "| telemetry_stable.main_v4 | failed |" in report and '"UPPER"' in report
     told = warehouse.rows(

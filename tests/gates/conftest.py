@@ -6,8 +6,10 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from aiosmtpd.controller import Controller
 
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.local.ports import any_free_port
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +50,24 @@ def webhook():
     yield hook
     hook.server.shutdown()
     hook.server.server_close()
+
+
+class _Mailbox:
+    def __init__(self):
+        self.mails = []
+
+    async def handle_DATA(self, server, session, envelope):
+        self.mails.append(envelope)
+        return "250 OK"
+
+
+@pytest.fixture
+def mail_server():
+    """A real mail server: `.mails` of its handler are the envelopes that came."""
+    server = Controller(_Mailbox(), hostname="127.0.0.1", port=any_free_port())
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -58,8 +58,21 @@ def patterns(form: str) -> str:
 STABLE, DAILY, LAST_SEEN = "telemetry_stable.main_v4", "derived.clients_daily_v1", "derived.clients_last_seen_v1"
 FIRST_SEEN, USERS = "derived.clients_first_seen_v1", "derived.active_users_v1"
 HISTOGRAMS = "derived.histogram_aggregates_v1"
+DISTRIBUTIONS, SCORES = "derived.distributions_v1", "derived.change_scores_v1"
 LIVE_ON_DAY = f"{LIVE} as live where date(submission_timestamp) = '{{day}}'"
 [NO_LOOK_BACK] = dedup.selects(LIVE, "{day}", "{day}", look_back=0)
+
+MADE_UP = (
+    "select submission_date as detected_date, '0123456789ab' as alert_id, 'changed' as kind, axis, app_name, channel,"
+    " os, probe, key, layout, submission_date as change_date, cast(null as date) as closes, 'm' as method, score,"
+    " log10_e,"
+    " 0.5 as effect, n_clients, cast(null as float64) as median_before, cast(null as float64) as median_after,"
+    " cast(null as float64) as p95_before, cast(null as float64) as p95_after, shares_before as gained,"
+    " shares_before as lost, cast([] as array<struct<dimension string, value string, effect float64, share float64>>)"
+    " as movers, cast(null as string) as withheld, [struct(0 as bucket, 1.0 as share)] as shares_before,"
+    f" [struct(1 as bucket, 1.0 as share)] as shares_after from {SCORES} where submission_date = '{{day}}'"
+    " and axis = 'submission_date' and channel is null and os is null and app_name = 'Fleet' order by probe limit 1"
+)
 
 FAULTS = [
     Fault("every row is there twice", STABLE, "select * from {clean} union all select * from {clean}",
@@ -105,6 +118,15 @@ FAULTS = [
           replacing(buckets="array(select as struct b.bucket as bucket, b.pings as pings, b.clients as clients"
                             " from unnest(buckets) as b where b.bucket < 10)"),
           "counts_as_in_pings"),
+    Fault("clients are lost when channels are added up", DISTRIBUTIONS,
+          replacing(n_clients="if(channel is null, n_clients - 1, n_clients)"), "whole_holds_all_clients"),
+    Fault("clients of no channel count as one of their own", DISTRIBUTIONS,
+          "select * from {clean} union all select * replace ('beta' as channel) from {clean}"
+          " where channel is null and os is null", "parts_are_within_the_whole"),
+    Fault("series are not judged", SCORES, "select * from {clean} where os is not null",
+          "every_distribution_is_judged"),
+    Fault("an alert says neither when nor how much", SCORES, replacing(alert="'changed'"), "alerts_are_whole"),
+    Fault("an alert is made up", "derived.changes_v1", MADE_UP, "alerts_as_in_change_scores"),
     Fault("users of some days are left out of the month", USERS, replacing(mau="wau"), "users_as_in_clients_last_seen"),
     Fault("a numerator forgets its condition", "derived.retention_v1",
           replacing(active_in_week_0_and_1="active_in_week_0 + 1"), "no_rate_is_above_1"),

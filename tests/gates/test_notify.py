@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from telemetry_warehouse import lineage, tables, watch
 from telemetry_warehouse.bigquery import Warehouse
@@ -108,23 +107,10 @@ def test_a_place_that_fails_is_named_without_its_secrets_and_tried_again(told, w
     assert tell(both, table, gate_failed(table, "a")) == [], "one place has it"
 
 
-def test_mail_is_sent(warehouse, table):
-    class Mailbox:
-        def __init__(self):
-            self.mails = []
-
-        async def handle_DATA(self, server, session, envelope):
-            self.mails.append(envelope)
-            return "250 OK"
-
-    server = Controller(Mailbox(), hostname="127.0.0.1", port=any_free_port())
-    server.start()
-    try:
-        address = f"mailto://127.0.0.1:{server.port}?from=w@example.com&to=team@example.com&mode=insecure"
-        [line] = tell(Warehouse(replace(warehouse.settings, notify=(address,))), table, gate_failed(table, "totals"))
-    finally:
-        server.stop()
-    [mail] = server.handler.mails
+def test_mail_is_sent(warehouse, mail_server, table):
+    address = f"mailto://127.0.0.1:{mail_server.port}?from=w@example.com&to=team@example.com&mode=insecure"
+    [line] = tell(Warehouse(replace(warehouse.settings, notify=(address,))), table, gate_failed(table, "totals"))
+    [mail] = mail_server.handler.mails
     assert mail.rcpt_tos == ["team@example.com"]
     text = mail.content.decode()
     assert "failed its gate: totals" in text and f"./warehouse night {DAY}" in text

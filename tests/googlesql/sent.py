@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from telemetry_warehouse import (
+    alerts,
     cli,
+    detection,
     lineage,
     missed_nights,
     night,
@@ -21,6 +23,7 @@ from telemetry_warehouse import (
     verdicts,
 )
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates import overrides
 from telemetry_warehouse.gates.publish import publish
 from telemetry_warehouse.landing import errors
@@ -37,6 +40,8 @@ _COMMANDS = [
     ("replay", "--raw", str(DAY)),
     ("backfill", str(DAY), str(DAY), "--dry-run"),
     ("report", str(DAY)),
+    ("changes", "--since", str(DAY), "--withheld"),
+    ("changes", "noisy"),
     ("gate", "telemetry_live.main_v4", str(DAY)),
     # The second looks up what the first has told.
     ("watch",),
@@ -76,6 +81,19 @@ def _resume(warehouse: Warehouse) -> None:
     resume.end(warehouse, planned, "googlesql")
 
 
+def _about_an_alert(warehouse: Warehouse) -> None:
+    """What is asked to explain an alert, to look at it and to review it."""
+    step = lineage.load(warehouse.settings).step("changes_v1")
+    alert = {"submission_date": DAY, "change_date": DAY, "axis": "build_date"}
+    warehouse.query(detection.movers_select(warehouse, step, DAY, DAY, [alert]))
+    series = {"app_name": "App", "channel": None, "os": "Linux", "probe": "P", "key": "", "layout": "l"}
+    alerts.history(warehouse, alert | series | {"detected_date": DAY})
+    alerts._warnings(warehouse, {"first": DAY, "last": DAY})
+    alerts._errors(warehouse, {"first": DAY, "last": DAY})
+    with pytest.raises(Refused, match="no alert"):
+        alerts.review(warehouse, "0123456789ab", "new", "me", "why")
+
+
 def by_commands(settings: Settings) -> dict[str, str]:
     """What commands and a night ask of a warehouse that holds nothing yet; of steps of a kind, one speaks for all."""
     warehouse = Warehouse(replace(settings, dedup_slices=2))
@@ -95,6 +113,7 @@ def by_commands(settings: Settings) -> dict[str, str]:
                 warehouse.ensure_dataset(candidate(table).dataset)
                 stages._BUILDERS[step.kind](warehouse, step, table, candidate(table).id, DAY, DAY, "googlesql")
                 warehouse.drop(candidate(table).id)
+        _about_an_alert(warehouse)
         for command in _COMMANDS:
             cli.main(list(command))
         moment = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from telemetry_warehouse import dedup, lineage, schemas, tables
+from telemetry_warehouse import dedup, lineage, schemas, stages, tables
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.settings import Settings
 from telemetry_warehouse.tables import Table
@@ -65,13 +65,14 @@ class Both:
         [main] = [t for t in schemas.load(project.settings.schemas).values() if t.stable.name == "main_v4"]
         self.live = replace(main.live, dataset=f"{project.prefix}_{main.live.dataset}", retention_days=None)
         project.warehouse.ensure(self.live)
-        self.monitoring = {
-            name: replace(tables.from_file("monitoring", name), dataset=f"{project.prefix}_monitoring")
-            for name in ("pipeline_runs", "gate_results")
-        }
-        for table in self.monitoring.values():
+        monitoring = ("pipeline_runs", "gate_results", "change_reviews")
+        changes = lineage.load(project.settings).step("changes_v1")
+        made = [tables.from_file("monitoring", name) for name in monitoring]
+        made.append(stages.definition(project.warehouse, changes))
+        self.others = {table.name: replace(table, dataset=f"{project.prefix}_{table.dataset}") for table in made}
+        for table in self.others.values():
             project.warehouse.ensure(table)
-        self._loaded = [*project.stable.values(), self.live, *self.monitoring.values()]
+        self._loaded = [*project.stable.values(), self.live, *self.others.values()]
         self._tables = [*self._loaded, *project.tables.values()]
         self._as_loaded: dict[str, list[dict]] = {}
 
@@ -123,8 +124,8 @@ def both(prepared_home, googlesql, functions) -> Both:
     project.load("flight", [flight(n) for n in range(40)])
     made = Both(project, googlesql, functions)
     project.warehouse.load_rows(made.live.id, received + again(received, seed=5))
-    for name, rows in gated_stages().items():
-        project.warehouse.load_rows(made.monitoring[name].id, rows)
+    for name, rows in (gated_stages() | reviewed_alerts()).items():
+        project.warehouse.load_rows(made.others[name].id, rows)
     for step in read_by_models(prepared_home):
         project.build(step.name, FIRST, BUILT - timedelta(days=1))
     return made
@@ -169,7 +170,7 @@ def said(chance: random.Random, today: int) -> dict:
         "subdivision1": one_of("BE", "??"),
         "city": one_of("Berlin", "Paris", "??"),
         "app_version": one_of("1", "2", "10.0"),
-        "app_build_id": one_of("20260301", "20260308"),
+        "app_build_id": one_of("20260301", "20260308", "20260318093000"),
         "os_version": one_of("6.1", "10"),
         "locale": one_of("de", "fr"),
         "memory_mb": one_of(0, 1000, 2047),
@@ -248,6 +249,29 @@ def gated_stages() -> dict[str, list[dict]]:
                 | {"checked_date": BUILT, "checked_at": began + timedelta(minutes=5), "overrides": through}
             )
     return {"pipeline_runs": runs, "gate_results": results}
+
+
+def reviewed_alerts() -> dict[str, list[dict]]:
+    """Alerts of two events, one closed, one withheld, and what was said of them."""
+    last, shape = FIRST + timedelta(days=DAYS - 1), [{"bucket": 1, "share": 0.5}]
+    series = {"axis": "submission_date", "app_name": "App", "channel": None, "os": "Linux", "probe": "P", "key": ""}
+    alerts = []
+    for number, (detected, changed, more) in enumerate([
+        (last - timedelta(days=9), last - timedelta(days=12), {}),
+        (last - timedelta(days=9), last - timedelta(days=11), {"probe": "Q", "withheld": "small: 0.01"}),
+        (last, last - timedelta(days=3), {"kind": "reverted", "closes": last - timedelta(days=12)}),
+        (last, last - timedelta(days=1), {"os": None}),
+        (last, last - timedelta(days=9), {"channel": "beta"}),
+    ]):  # fmt: skip
+        of_alert = {"detected_date": detected, "change_date": changed, "alert_id": f"{number:012x}", "kind": "changed"}
+        about = {"layout": "l", "effect": 0.5, "gained": shape, "shares_after": shape}
+        alerts.append(series | of_alert | about | more)
+    moment = datetime.combine(last, datetime.min.time(), UTC)
+    reviews = [
+        {"alert_id": f"{3:012x}", "status": status, "who": "ann", "why": "w", "reviewed_at": at}
+        for at, status in ((moment, "explained"), (moment + timedelta(hours=1), "acknowledged"))
+    ]
+    return {"changes_v1": alerts, "change_reviews": reviews}
 
 
 def again(received: list[dict], seed: int) -> list[dict]:

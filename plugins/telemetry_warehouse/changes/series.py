@@ -1,8 +1,7 @@
-"""From rows of derived.histogram_aggregates_v1 to the arrays that `scan` judges.
+"""From rows of derived.distributions_v1 to the arrays that are judged.
 
-A series is a probe (and key, and bucket layout) of an application over all channels and systems, and one more for each
-channel. A probe whose layout changes is another series, so it starts anew. Clients without a channel count in the first
-kind only.
+A series is a probe (and key, and bucket layout) of an application, of all or of one channel and of all or of one
+operating system, along one axis of days. A probe whose layout changes is another series, so it starts anew.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,15 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from telemetry_warehouse.changes.scan import MIN_CLIENTS
-from telemetry_warehouse.changes.window import MIN_REFERENCE_DAYS
-
 # Counts held at once; a warehouse of many probes is judged block by block.
 _BLOCK_COUNTS = 16_000_000
 
-AGGREGATES = pa.schema(
+DISTRIBUTIONS = pa.schema(
     {
         "submission_date": pa.date32(),
+        "axis": pa.string(),
         "app_name": pa.string(),
         "channel": pa.string(),
         "os": pa.string(),
@@ -36,8 +33,9 @@ AGGREGATES = pa.schema(
 
 
 class SeriesKey(NamedTuple):
-    """What a series is of; channel or os None means all of them."""
+    """What a series is of; channel or os None means all of them. axis: submission_date or build_date."""
 
+    axis: str
     app_name: str
     channel: str | None
     os: str | None
@@ -60,23 +58,31 @@ class Block:
     n_clients: np.ndarray
 
 
-def blocks(aggregates: pa.Table | Iterable[Mapping], first_day: date, last_day: date) -> Iterator[Block]:
-    """The series of first_day..last_day that have enough clients ever to be judged, in blocks.
+def blocks(
+    distributions: pa.Table | Iterable[Mapping],
+    first_day: date,
+    last_day: date,
+    known: Mapping[SeriesKey, Iterable[int]],
+) -> Iterator[Block]:
+    """The series of first_day..last_day, in blocks.
 
-    aggregates: columns of the table, others are ignored; rows of other days too.
+    distributions: columns of the table, others are ignored; rows of other days too. known: buckets that a series has in
+    any case, because something is known of them.
     """
-    table = _as_table(aggregates)
+    table = _as_table(distributions)
     days = (last_day - first_day).days + 1
     day = table["submission_date"].cast(pa.int32()).to_numpy() - (first_day - date(1970, 1, 1)).days
-    table, day = table.filter((day >= 0) & (day < days)), day[(day >= 0) & (day < days)]
+    inside = (day >= 0) & (day < days)
+    table, day = table.filter(inside), day[inside]
+    table = pa.concat_tables([table, _empty_rows(known, first_day)]).combine_chunks()
+    day = np.append(day, np.zeros(len(table) - len(day), day.dtype))
 
-    row, series, keys = _series_of_rows(table)
+    series, keys = _series_of_rows(table)
     n_clients = np.zeros((len(keys), days), np.int64)
-    np.add.at(n_clients, (series, day[row]), table["n_clients"].to_numpy()[row])
-    enough = (n_clients >= MIN_CLIENTS).sum(axis=1) >= MIN_REFERENCE_DAYS
+    np.add.at(n_clients, (series, day), table["n_clients"].to_numpy())
 
-    entries = _Entries(table, day, row, series, len(keys))
-    wanted = np.flatnonzero(enough & (entries.widths > 0))
+    entries = _Entries(table, day, series, len(keys))
+    wanted = np.flatnonzero(entries.widths > 0)
     wanted = wanted[np.argsort(entries.widths[wanted], kind="stable")]
     while len(wanted):
         size = max(1, _BLOCK_COUNTS // (days * int(entries.widths[wanted].max())))
@@ -85,35 +91,35 @@ def blocks(aggregates: pa.Table | Iterable[Mapping], first_day: date, last_day: 
         yield Block([keys[s] for s in part], [entries.buckets(s) for s in part], counts, n_clients[part])
 
 
-def _as_table(aggregates) -> pa.Table:
-    if not isinstance(aggregates, pa.Table):
-        aggregates = pa.Table.from_pylist([dict(row) for row in aggregates], AGGREGATES)
-    return aggregates.combine_chunks()
+def _as_table(distributions) -> pa.Table:
+    if not isinstance(distributions, pa.Table):
+        return pa.Table.from_pylist([dict(row) for row in distributions], DISTRIBUTIONS)
+    # An engine may say that some of them are never NULL.
+    return distributions.select(DISTRIBUTIONS.names).cast(DISTRIBUTIONS)
 
 
-def _series_of_rows(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[SeriesKey]]:
-    """Each row belongs to one series, or to two: returns row indices, their series, and the key of each series."""
-    names = ("app_name", "channel", "probe", "key", "layout")
-    columns = {name: table[name].to_numpy(zero_copy_only=False) for name in names}
-    app, channel, probe, key, layout = (_codes(table[name]) for name in names)
-    row = np.concatenate([np.arange(len(table)), np.flatnonzero(channel >= 0)])
-    own_channel = np.concatenate([np.full(len(table), -1), channel[channel >= 0]])
-    series = np.zeros(len(row), np.int64)
-    for code in (app[row], own_channel + 1, probe[row], key[row], layout[row]):
+def _empty_rows(known: Mapping[SeriesKey, Iterable[int]], day: date) -> pa.Table:
+    rows = [
+        {
+            "submission_date": day,
+            **key._asdict(),
+            "n_clients": 0,
+            "buckets": [{"bucket": bucket, "clients": 0} for bucket in buckets],
+        }
+        for key, buckets in known.items()
+    ]
+    return pa.Table.from_pylist(rows, DISTRIBUTIONS)
+
+
+def _series_of_rows(table: pa.Table) -> tuple[np.ndarray, list[SeriesKey]]:
+    """The series of each row, and the key of each series."""
+    series = np.zeros(len(table), np.int64)
+    for name in SeriesKey._fields:
+        code = _codes(table[name]) + 1
         series = np.unique(series * (code.max(initial=0) + 1) + code, return_inverse=True)[1]
     first = np.unique(series, return_index=True)[1]
-    keys = [
-        SeriesKey(
-            columns["app_name"][r],
-            None if c < 0 else columns["channel"][r],
-            None,
-            columns["probe"][r],
-            columns["key"][r],
-            columns["layout"][r],
-        )
-        for r, c in zip(row[first], own_channel[first], strict=True)
-    ]
-    return row, series, keys
+    columns = table.select(SeriesKey._fields).take(pa.array(first)).to_pylist()
+    return series, [SeriesKey(**row) for row in columns]
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -124,19 +130,18 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
 class _Entries:
     """The buckets of all rows as flat arrays ordered by series, and their places in the arrays of a block."""
 
-    def __init__(self, table: pa.Table, day, row, series, n_series: int):
+    def __init__(self, table: pa.Table, day, series, n_series: int):
         lists = table["buckets"].combine_chunks()
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
         flat = pc.list_flatten(lists)
         bucket, clients = (pc.struct_field(flat, name).to_numpy() for name in ("bucket", "clients"))
         starts = np.cumsum(lengths) - lengths
 
-        # One copy of a row's buckets for each series the row belongs to, series by series.
         order = np.argsort(series, kind="stable")
-        row, series = row[order], series[order]
-        many = lengths[row]
-        at = np.repeat(starts[row] - (np.cumsum(many) - many), many) + np.arange(many.sum())
-        self.day, self.series, self.clients = np.repeat(day[row], many), np.repeat(series, many), clients[at]
+        many = lengths[order]
+        at = np.repeat(starts[order] - (np.cumsum(many) - many), many) + np.arange(many.sum())
+        self.day, self.series = np.repeat(day[order], many), np.repeat(series[order], many)
+        self.clients = clients[at]
         self.first = np.searchsorted(self.series, np.arange(n_series + 1))
 
         values, code = np.unique(bucket, return_inverse=True)

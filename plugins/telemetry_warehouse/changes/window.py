@@ -1,204 +1,328 @@
-"""The verdict on one day: its last week against a reference window, from the inner products of the days alone.
+"""Scores: how far the last days of a series lie from what came before, in units of what the series does by itself.
 
-A day of a series is the vector of √share of each bucket, rounded to a grid of 2⁻²⁰. So the products of days, and all
-sums of them over a window, are multiples of 2⁻⁴⁰ below 2¹³: exact in float64 in whatever order, with however many
-empty buckets and by whichever library they are added. What is not exact is done on arrays whose size per series is
-fixed. Hence a day gets the same bits whether it is judged alone or among years. (The grid lies far below the sampling
-noise of √share, ½/√clients.)
-
-The method is described in docs/changes.md.
+The method is described in docs/changes.md. Everything here is for many series at once; days are on axis 0, series on
+axis 1. What is not exact (see residuals.py) is computed for each series and day from arrays of fixed size.
 """
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import fdtrc, ndtri
 
-REFERENCE_DAYS = 56
-RECENT_DAYS = 7
-WINDOW = REFERENCE_DAYS + RECENT_DAYS
-GRID = 2.0**20
+from telemetry_warehouse.changes.residuals import GRID, LAGS, WEEKS, residuals
 
-SPANS = (3, 5, 7)
-# How many days of a span must lie on the side of the change.
-PERSISTENT = (3, 4, 5)
-# A day lies on that side when it shifts along the mean of the span's other days by at least this part of the squared
-# mean shift. At zero, or along a mean that the day itself is part of, one outlying day carries its neighbours with it:
-# in the noisier of the simulated worlds that makes ten times the false alarms.
-SAME_SIDE = 0.4
-MIN_SCORE = 5.0
+REFERENCE_DAYS = 7 * WEEKS
+LONGEST_SPAN = max(max(spans) for spans in LAGS.values())
+# Days that the verdict on a day reads: the oldest is one that the oldest reference day of the longest span is measured
+# against.
+WINDOW = 7 * max(LAGS) + REFERENCE_DAYS + 7 * WEEKS
+
 MIN_REFERENCE_DAYS = 14
-MIN_DAYS_FOR_WEEKDAYS = 21
+MIN_RESIDUALS = 7
+MIN_SCORE = 5.0  # of an alarm
+# How many days of a span must have data, and for spans up to a week lie on the side of the change.
+PERSISTENT = {3: 3, 5: 4, 7: 5, 14: 10, 28: 20}
+# A day (in longer spans: a week) lies on that side when it shifts along the mean of the span's others by at least this
+# part of the squared mean shift. At zero, or along a mean that it is itself part of, one outlying day carries its
+# neighbours with it: in the noisier of the simulated worlds that makes ten times the false alarms.
+SAME_SIDE = 0.4
 # A reference day counts with at most this many times the median squared residual.
 WINSOR = 6.0
 MAX_AUTOCORRELATION = 0.9
+# How fast autocorrelation fades from one day to the next, at the least.
+FADING = 0.6
 
 # With at most REFERENCE_DAYS degrees of freedom no F below 2 scores MIN_SCORE, so the costly part is left out there.
 _SCREEN = 2.0
 # fdtrc underflows below; its score, 37, stands for "no doubt".
 _LEAST_P = 1e-300
-
-_DAY = np.arange(WINDOW)
-_WEEKDAY = _DAY % 7
-_OF_WEEKDAY = (_WEEKDAY[:REFERENCE_DAYS] == np.arange(7)[:, None]).astype(float)
-_IN_SPAN = np.array([np.arange(RECENT_DAYS) >= RECENT_DAYS - days for days in SPANS], float)
+# A score that may reach MIN_SCORE where the noise has all degrees of freedom is worth counting them.
+_LIKELY = 4.5
+_AT_ONCE = 2_000_000
 
 
-class Verdicts(NamedTuple):
-    """A row for each span of a series that scores at least MIN_SCORE, short spans first."""
+class Candidates(NamedTuple):
+    """A row for each day and series with a shift that may be more than noise, by its best span."""
 
-    series: np.ndarray  # index
+    day: np.ndarray
+    series: np.ndarray
     score: np.ndarray
-    shrink: np.ndarray  # of the weekday effect, 0..1
-    same_side: np.ndarray  # bool (rows, RECENT_DAYS): days that lie on the side of the change
+    changed: np.ndarray  # day index
+    doubt: np.ndarray  # standard deviation of a day along the shift, over the length of the shift
+    lag: np.ndarray  # weeks
 
 
-def judge(gram: np.ndarray, data: np.ndarray, reference: np.ndarray, noise: np.ndarray) -> Verdicts:
-    """Judges the last day of a window, for many series at once.
-
-    gram: (series, WINDOW, WINDOW), inner products of the days. data: bool (series, WINDOW), days with data.
-    reference: bool (series, REFERENCE_DAYS), days that may be learnt from, at least MIN_REFERENCE_DAYS in each series.
-    noise: (series, WINDOW, 2), each day's sampling noise: how many buckets it is spread over, and the variance in each.
-    """
-    likely = np.flatnonzero(_Window(gram, data, reference, noise).possible().any(axis=1))
-    if not len(likely):
-        return Verdicts(likely, np.zeros(0), np.zeros(0), np.zeros((0, RECENT_DAYS), bool))
-    window = _Window(gram[likely], data[likely], reference[likely], noise[likely])
-    scores = window.scores()
-    row, span = np.nonzero(window.possible() & (scores >= MIN_SCORE))
-    return Verdicts(likely[row], scores[row, span], window.shrink[row], window.same_side[row, span])
+_NONE = Candidates(*(np.zeros(0, kind) for kind in (int, int, float, int, float, int)))
 
 
-class _Window:
-    """Reference, expectation and mean shift of each series; arrays are (series, ...) and spans are on axis 1."""
+@dataclass
+class _Spans:
+    """Spans of one length: candidates (day, series), their mean shift and the yardstick on which they were screened."""
 
-    def __init__(self, gram, data, reference, noise):
-        self.gram, self.reference = gram, reference
-        self._expect()
-        self._measure_noise(noise)
-        self.spans = _IN_SPAN * data[:, None, REFERENCE_DAYS:]
-        self.days = np.maximum(self.spans.sum(axis=2), 1)
-        products = self._residual_products(REFERENCE_DAYS)
-        with_all = _sum(self.spans[:, :, None, :] * products[:, None])
-        self.size = np.maximum(_sum(self.spans * with_all) / self.days**2, 0)  # |mean shift|²
-        own = products[:, None, _DAY[:RECENT_DAYS], _DAY[:RECENT_DAYS]]
-        with_others = (with_all - own) / np.maximum(self.days - 1, 1)[:, :, None]
-        self.same_side = (self.spans > 0) & (with_others >= SAME_SIDE * self.size[:, :, None])
+    length: int
+    lag: int
+    day: np.ndarray
+    series: np.ndarray
+    shift: np.ndarray  # (candidates, buckets): the sum of residuals over the span, in grid units
+    days: np.ndarray  # with data
+    size: np.ndarray  # |mean shift|²
+    per_recent_day: np.ndarray  # what a unit of variance of a recent day adds to that of the mean shift
+    per_reference_day: np.ndarray
+    recent_floor: np.ndarray  # (candidates, 2): sampling noise of the recent days, in all and in one bucket
+    trace: np.ndarray  # mean squared residual of the reference
+    cap: np.ndarray  # squared residual above which a reference day is an outlier
 
-    def _expect(self):
-        """What a day of each weekday should be, known by its products with the days and with the other weekdays.
+    def take(self, rows) -> "_Spans":
+        taken = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return _Spans(self.length, self.lag, **taken)
 
-        It is the reference's mean plus the mean effect of the weekday, shrunken as James and Stein would.
-        """
-        by_weekday = _OF_WEEKDAY * self.reference[:, None, :]
-        sums = by_weekday @ self.gram[:, :REFERENCE_DAYS]
-        cross = sums[:, :, :REFERENCE_DAYS] @ by_weekday.transpose(0, 2, 1)
-        days = by_weekday.sum(axis=2)
-        self.n = n = days.sum(axis=1)
+    def without_outliers(self, values: np.ndarray, known: np.ndarray) -> "_Spans":
+        """Those of which enough days remain. values, known: (candidates, days, …) without the outliers."""
+        shift, days = values.sum(axis=1), known.sum(axis=1).astype(float)
         some = np.maximum(days, 1)
+        size = np.einsum("cb,cb->c", shift, shift) / GRID**2 / some**2
+        size[days < PERSISTENT[self.length]] = 0
+        return replace(self, shift=shift, days=some, size=size, per_recent_day=1 / some)
 
-        squares = (self.gram[:, _DAY, _DAY][:, :REFERENCE_DAYS] * self.reference).sum(axis=1)
-        of_weekdays = _sum(cross[:, _DAY[:7], _DAY[:7]] / some)
-        between = of_weekdays - cross.sum(axis=(1, 2)) / n
-        weekdays = (days > 0).sum(axis=1)
-        within = np.maximum(squares - of_weekdays, 0) / np.maximum(n - weekdays, 1)
-        known = (n >= MIN_DAYS_FOR_WEEKDAYS) & (between > 0)
-        self.shrink = np.where(known, np.maximum(1 - (weekdays - 1) * within / np.where(known, between, 1), 0), 0)
-        self.fitted = (weekdays - 1) * self.shrink  # degrees of freedom spent on weekdays
-        self.df = n - 1 - self.fitted
 
-        effect = self.shrink[:, None] * (days > 0)
-        rest, n = 1 - effect, n[:, None]
-        mean, weekday = sums.sum(axis=1) / n, sums / some[:, :, None]
-        self.expected_day = rest[:, :, None] * mean[:, None] + effect[:, :, None] * weekday  # (series, 7, WINDOW)
-        mean_mean = (cross.sum(axis=(1, 2)) / self.n**2)[:, None, None]
-        mean_weekday = rest[:, :, None] * (effect * cross.sum(axis=1) / n / some)[:, None, :]
-        weekday_weekday = effect[:, :, None] * effect[:, None, :] * (cross / some[:, :, None] / some[:, None, :])
-        self.expected_expected = (  # (series, 7, 7)
-            rest[:, :, None] * rest[:, None, :] * mean_mean
-            + (mean_weekday + mean_weekday.transpose(0, 2, 1))
-            + weekday_weekday
+class Scorer:
+    """Scores the days from index `start` on.
+
+    Once `candidates` was called there are judged, bool (days from `start` on, series), whether there was enough to be
+    compared with, and noise, the root of the mean squared residual of the reference.
+
+    x: roots (series, days, buckets). sample: (series, days), clients, 0 on gaps. learn: bool (series, days), the days
+    that others may be measured against.
+    """
+
+    def __init__(self, x, sample, learn, start: int):
+        self.start = start
+        sample = np.ascontiguousarray(sample.T)
+        self.data = sample > 0
+        self.learn = learn.T & self.data
+        x = x.transpose(1, 0, 2).astype(np.float64, order="C")
+        self.residuals = residuals(x, self.learn, self.data)
+        self._measure_noise(x, sample)
+
+    def _measure_noise(self, x, sample):
+        variance = np.where(self.data, 0.25 / np.maximum(sample, 1), 0)
+        filled = (x > GRID * np.sqrt(variance)[:, :, None]).sum(axis=2)
+        spread = np.maximum(filled, 1) * variance
+        self.sampling = np.stack([spread, variance, spread * variance], axis=2)  # in all, in one bucket, Σλ²
+        near = self.residuals[1]
+        squares = np.einsum("tsb,tsb->ts", near.values, near.values) / GRID**2
+        self.usable = self.learn & (near.known > 0)
+        self.squares = squares / (1 + 1 / np.maximum(near.known, 1))
+        self.of_reference = np.where(self.usable, self.squares, np.inf)
+
+    def candidates(self) -> Candidates:
+        self._measure_reference()
+        found = [_NONE] + [self._judged(spans) for lag in LAGS for spans in self._screened(lag)]
+        columns = [np.concatenate(part) for part in zip(*found, strict=True)]
+        day, series, score = columns[:3]
+        order = np.lexsort((-score, series, day))
+        day, series = day[order], series[order]
+        first = np.ones(len(order), bool)
+        first[1:] = (day[1:] != day[:-1]) | (series[1:] != series[:-1])
+        return Candidates(*(column[order[first]] for column in columns))
+
+    def _measure_reference(self) -> None:
+        """trace, cap and whether there is enough, of the reference windows that end on each day a verdict needs."""
+        self._first = self.start - 7 * max(LAGS)
+        last = np.arange(self._first, len(self.data) - 7)
+        window = _windows(self.of_reference, last)
+        known = np.isfinite(window)
+        n = known.sum(axis=2)
+        some = np.maximum(n, 1)[:, :, None]
+        ordered = np.sort(window, axis=2)
+        ends = [np.take_along_axis(ordered, at, 2)[:, :, 0] for at in ((some - 1) // 2, some // 2)]
+        median = np.where(n > 0, sum(np.where(np.isfinite(end), end, 0) for end in ends) / 2, 0)
+        floor = _sum(_windows(self.sampling[:, :, 0] * self.usable, last, 0)) / some[:, :, 0]
+        self.cap = WINSOR * np.maximum(median, floor)
+        trace = _sum(np.minimum(np.where(known, window, 0), self.cap[:, :, None])) / some[:, :, 0]
+        self.trace = np.maximum(trace, floor)
+        learnt = np.cumsum(self.learn, axis=0, dtype=np.int32)
+        learnt = _at(learnt, last) - _at(learnt, last - REFERENCE_DAYS)
+        self.enough = (n >= MIN_RESIDUALS) & (learnt >= MIN_REFERENCE_DAYS)
+        near = slice(self.start - 7 - self._first, len(last))
+        self.judged = self.enough[near] & self.data[self.start :]
+        self.noise = np.sqrt(self.trace[near])
+
+    def _screened(self, lag: int):
+        days = np.arange(self.start, len(self.data))
+        reference = slice(self.start - 7 * lag - self._first, len(self.data) - 7 * lag - self._first)
+        trace, cap = self.trace[reference], self.cap[reference]
+        ready = self.enough[reference] & self.data[days]
+        values, known = self.residuals[lag].values, self.residuals[lag].known
+        sums = _running(values)
+        counts, matched = np.cumsum(known > 0, axis=0, dtype=np.float64), np.cumsum(known, axis=0)
+        for length in LAGS[lag]:
+            m = counts[days] - _at(counts, days - length)
+            some = np.maximum(m, 1)
+            per_reference = some / np.maximum(matched[days] - _at(matched, days - length), 1) / np.minimum(some, 7)
+            shift = sums[days] - _at(sums, days - length)
+            size = np.einsum("tsb,tsb->ts", shift, shift) / GRID**2 / some**2
+            likely = (size >= _SCREEN * trace * (1 / some + per_reference)) & (size > 0)
+            day, series = np.nonzero(ready & (m >= PERSISTENT[length]) & likely)
+            step = max(1, _AT_ONCE // (REFERENCE_DAYS * max(values.shape[2], 1)))
+            for first in range(0, len(day), step):
+                at = (day[first : first + step], series[first : first + step])
+                yield _Spans(
+                    length, lag, days[at[0]], at[1], shift[at], m[at], size[at], 1 / m[at], per_reference[at],
+                    self._recent_floor(lag, length, days[at[0]], at[1]), trace[at], cap[at],
+                )  # fmt: skip
+
+    def _recent_floor(self, lag: int, length: int, day, series) -> np.ndarray:
+        at = (day[:, None] - np.arange(length), series[:, None])
+        known = self.residuals[lag].known[at] > 0
+        sampling = (self.sampling[at][:, :, :2] * known[:, :, None]).transpose(0, 2, 1)
+        return _sum(sampling) / known.sum(axis=1)[:, None]
+
+    def _judged(self, spans: _Spans) -> Candidates:
+        at = (spans.day[:, None] - np.arange(spans.length)[::-1], spans.series[:, None])
+        values, known = self.residuals[spans.lag].values[at], self.residuals[spans.lag].known[at] > 0
+        if spans.length > 7:
+            known &= self.squares[at] <= spans.cap[:, None]
+            values *= known[:, :, None]
+            spans = spans.without_outliers(values, known)
+            least = _SCREEN * spans.trace * (spans.per_recent_day + spans.per_reference_day)
+            rows = np.flatnonzero(spans.size >= least)
+            spans, values, known = spans.take(rows), values[rows], known[rows]
+        along = np.einsum("cdb,cb->cd", values, spans.shift)
+        rows = np.flatnonzero(_persistent(spans, values, known, along))
+        spans, along, known = spans.take(rows), along[rows], known[rows]
+        score, doubt = self._scores(spans)
+        changed = spans.day - spans.length + 1 + _change_point(along, known, spans.days)
+        return Candidates(spans.day, spans.series, score, changed, doubt, np.full(len(score), spans.lag))
+
+    def _scores(self, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
+        last = spans.day - 7 * spans.lag
+        window = last[:, None] - np.arange(REFERENCE_DAYS)[::-1]
+        inside, window = window >= 0, np.maximum(window, 0)
+        at = (window, spans.series[:, None])
+        usable = self.usable[at] & inside
+        squares = np.where(usable, self.squares[at], 0)
+        n = usable.sum(axis=1).astype(float)
+        # A day measured against few others shares their noise with the days measured against the same.
+        free = _sum(usable / (1 + 1 / np.maximum(self.residuals[1].known[at], 1)))
+        sampling = _sum((self.sampling[at] * usable[:, :, None]).transpose(0, 2, 1)) / n[:, None]
+        floor, floor_along, floor_squares = sampling[:, 0], sampling[:, 1], sampling[:, 2]
+        ordered = np.sort(np.where(usable, squares, np.inf), axis=1)
+        middle = n.astype(int)
+        median = (
+            np.take_along_axis(ordered, ((middle - 1) // 2)[:, None], 1)
+            + np.take_along_axis(ordered, (middle // 2)[:, None], 1)
+        )[:, 0] / 2
+        cap = WINSOR * np.maximum(median, floor)[:, None]
+        high = squares > cap
+        near = self.residuals[1]
+        weight = np.sqrt(np.where(high, cap / np.where(high, squares, 1), 1) / (1 + 1 / np.maximum(near.known[at], 1)))
+        weight = weight * usable / GRID
+        trace = np.maximum(_sum(np.minimum(squares, cap)) / n, floor)
+
+        days = near.values[at]
+        neighbours = np.maximum((usable[:, 1:] & usable[:, :-1]).sum(axis=1), 1)
+        lagged = np.einsum("cdb,cdb->cd", days[:, 1:], days[:, :-1]) * (weight[:, 1:] * weight[:, :-1])
+        whole_correlation = np.clip(_sum(lagged) / neighbours / trace + 1 / free, 0, MAX_AUTOCORRELATION)
+        whole = self._variance(spans, trace, floor, spans.recent_floor[:, 0], whole_correlation)
+
+        length = np.sqrt(spans.size)
+        along = np.einsum("cdb,cb->cd", days, spans.shift) * weight / (spans.days * length * GRID)[:, None]
+        power = _sum(along**2)
+        lagged = _sum(along[:, 1:] * along[:, :-1]) / neighbours * n
+        correlation = np.clip(lagged / np.where(power > 0, power, 1) + 1 / free, 0, MAX_AUTOCORRELATION)
+        variance = np.maximum(power / n, floor_along)
+        directed = self._variance(
+            spans, variance, floor_along, spans.recent_floor[:, 1], np.maximum(correlation, whole_correlation)
+        )
+        ratio = spans.size / np.maximum(whole, directed)
+        independent = np.clip(whole / directed, 1, n)
+        score = _normal_score(ratio, independent, free)
+        rows = np.flatnonzero(score >= _LIKELY)
+        squares = _squared_eigenvalues(days[rows], weight[rows], trace[rows], n[rows])
+        most = trace[rows] ** 2 / np.maximum(squares, floor_squares[rows])
+        score[rows] = _normal_score(ratio[rows], np.clip(independent[rows], 1, np.maximum(most, 1)), free[rows])
+        return score, np.sqrt(variance) / length
+
+    @staticmethod
+    def _variance(spans: _Spans, variance, floor, recent_floor, correlation):
+        """Variance of the mean shift where a reference day has `variance`; days of fewer clients have more noise."""
+        fading = np.maximum(FADING, correlation)
+        recent = variance + np.maximum(recent_floor - floor, 0)
+        long = 1 + 2 * correlation / (1 - fading)
+        return recent * _inflation(correlation, fading, spans.days) * spans.per_recent_day + (
+            variance * long * spans.per_reference_day
         )
 
-    def _residual_products(self, first: int) -> np.ndarray:
-        """(day − expected)·(day' − expected') for the days of the window from `first` on."""
-        weekday = _WEEKDAY[first:]
-        half = self.expected_day[:, weekday, first:]
-        both = self.expected_expected[:, weekday[:, None], weekday]
-        return self.gram[:, first:, first:] - (half + half.transpose(0, 2, 1)) + both
 
-    def _measure_noise(self, noise):
-        """The day-to-day variance, from the reference; never less than the sampling noise of the counts."""
-        day, weekday = _DAY[:REFERENCE_DAYS], _WEEKDAY[:REFERENCE_DAYS]
-        squared = self.gram[:, day, day] - 2 * self.expected_day[:, weekday, day]
-        squared = np.maximum(squared + self.expected_expected[:, weekday, weekday], 0) * self.reference
-        buckets, variance = noise[:, :, 0], noise[:, :, 1]
-        self.sampling = np.stack([buckets * variance, variance, buckets * variance**2], axis=1)
-        usable = self.sampling[:, :, :REFERENCE_DAYS] * self.reference[:, None]
-        self.floor = _sum(usable) / self.n[:, None]  # of the whole, along a direction, of Σλ²
-        cap = WINSOR * np.maximum(self._median(squared), self.floor[:, 0])[:, None]
-        high = squared > cap
-        self.weight = np.sqrt(np.where(high, cap / np.where(high, squared, 1), 1)) * self.reference
-        self.trace = np.maximum(_sum(np.minimum(squared, cap)) / self.df, self.floor[:, 0])
+def _persistent(spans: _Spans, values, known, along) -> np.ndarray:
+    """Whether enough days (in longer spans: weeks) lie on the side of the change."""
+    if spans.length <= 7:
+        own, days, enough = np.einsum("cdb,cdb->cd", values, values), known, PERSISTENT[spans.length]
+    else:
+        weeks = spans.length // 7
+        sums = values.reshape(len(values), weeks, 7, values.shape[2]).sum(axis=2)
+        own, days = np.einsum("cwb,cwb->cw", sums, sums), known.reshape(len(known), weeks, 7).sum(axis=2)
+        along, enough = np.einsum("cwb,cb->cw", sums, spans.shift), max(weeks - 1, 2)
+    others = (along - own) / np.maximum(days * (spans.days[:, None] - days), 1) / GRID**2
+    same = (days > 0) & (others >= SAME_SIDE * spans.size[:, None])
+    return (spans.size > 0) & (same.sum(axis=1) >= enough)
 
-    def _median(self, squared):
-        ordered = np.sort(np.where(self.reference, squared, np.inf), axis=1)
-        n = self.n.astype(int)[:, None]
-        return (np.take_along_axis(ordered, (n - 1) // 2, 1) + np.take_along_axis(ordered, n // 2, 1))[:, 0] / 2
 
-    def _variance_of_shift(self, variance, part: int, autocorrelation):
-        """Variance of span mean − reference mean, (series, spans), where a reference day has `variance`.
+def _normal_score(ratio, independent, n) -> np.ndarray:
+    """The normal score of an F with so many degrees of freedom a day, measured on n days."""
+    return -ndtri(np.maximum(fdtrc(independent, independent * np.maximum(n - 1, 1), ratio), _LEAST_P))
 
-        Recent days of fewer clients have their larger sampling noise. part: 0 the whole, 1 along a direction.
-        """
-        recent_floor = _sum(self.spans * self.sampling[:, part, None, REFERENCE_DAYS:]) / self.days
-        recent = variance + np.maximum(recent_floor - self.floor[:, part, None], 0)
-        n = self.n[:, None]
-        weekdays = self.fitted[:, None] * self.shrink[:, None] / n
-        long = (1 + autocorrelation) / (1 - autocorrelation)
-        return recent * (_inflation(autocorrelation, self.days) + weekdays) / self.days + variance * long / n
 
-    def possible(self) -> np.ndarray:
-        """Spans that persist and whose shift is not plainly noise."""
-        least = self._variance_of_shift(self.trace[:, None], 0, np.zeros((len(self.n), 1)))
-        persistent = self.same_side.sum(axis=2) >= PERSISTENT
-        return persistent & (self.size > 0) & (self.size >= _SCREEN * least)
+def _squared_eigenvalues(days, weight, trace, n) -> np.ndarray:
+    """Σλ² of the covariance's eigenvalues λ, without the bias that estimating it from few days gives."""
+    within = days @ days.transpose(0, 2, 1)
+    within *= weight[:, :, None]
+    within *= weight[:, None, :]
+    raw = _sum(np.einsum("cde,cde->cd", within, within)) / n**2
+    return np.maximum(n**2 / ((n + 2) * (n - 1)) * (raw - trace**2 / n), trace**2 / n)
 
-    def scores(self) -> np.ndarray:
-        """(series, spans): the normal score of F = |mean shift|² / its variance.
 
-        Both the variance and its degrees of freedom are the more cautious of two views: of the day-to-day noise as a
-        whole, and along the direction of the shift, where noise that concentrates there has few degrees of freedom.
-        """
-        residuals = self._residual_products(0)
-        n, df = self.n[:, None], self.df[:, None]
-        size = np.where(self.size > 0, self.size, 1)
+def _inflation(correlation, fading, days) -> np.ndarray:
+    """Variance of a mean of `days` values, over independent ones; autocorrelation is correlation × fading^(lag − 1)."""
+    lags = np.arange(1, LONGEST_SPAN)
+    left = np.maximum(1 - lags / days[:, None], 0)
+    return 1 + 2 * _sum(left * correlation[:, None] * fading[:, None] ** (lags - 1))
 
-        within = residuals[:, :REFERENCE_DAYS, :REFERENCE_DAYS] * (self.weight[:, :, None] * self.weight[:, None, :])
-        trace = self.trace[:, None]
-        # Σλ² of the covariance's eigenvalues λ, without the bias that estimating it from few days gives.
-        raw = _sum((within**2).reshape(len(within), -1))[:, None] / df**2
-        squares = np.maximum(df**2 / ((df + 2) * (df - 1)) * (raw - trace**2 / df), trace**2 / df)
-        squares = np.maximum(squares, self.floor[:, 2:])
-        effective = np.clip(trace**2 / squares, 1, df)
 
-        bias = (1 + self.fitted[:, None]) / n
-        neighbours = np.maximum((self.reference[:, 1:] & self.reference[:, :-1]).sum(axis=1), 1)[:, None]
-        lagged = _sum(within[:, _DAY[1:REFERENCE_DAYS], _DAY[: REFERENCE_DAYS - 1]])[:, None] / neighbours
-        whole_autocorrelation = np.clip(lagged / (trace * df / n) + bias, 0, MAX_AUTOCORRELATION)
-        whole = self._variance_of_shift(trace, 0, whole_autocorrelation)
+def _change_point(along, known, days) -> np.ndarray:
+    """The day of each span from which on the days lie nearer to the mean shift than to none."""
+    half = (along.sum(axis=1) / days / 2)[:, None]
+    evidence = np.cumsum(np.where(known, along - half, 0)[:, ::-1], axis=1)[:, ::-1]
+    return np.argmax(np.where(known, evidence, -np.inf), axis=1)
 
-        cross = residuals[:, None, :REFERENCE_DAYS, REFERENCE_DAYS:] * self.spans[:, :, None, :]
-        projected = _sum(cross) / self.days[:, :, None] * self.weight[:, None, :]
-        power = _sum(projected**2)
-        lagged = _sum(projected[:, :, 1:] * projected[:, :, :-1]) / neighbours * n
-        autocorrelation = np.clip(lagged / np.where(power > 0, power, 1) + bias, 0, MAX_AUTOCORRELATION)
-        autocorrelation = np.maximum(autocorrelation, whole_autocorrelation)
-        variance = np.maximum(power / df / size, self.floor[:, 1:2])
-        directed = self._variance_of_shift(variance, 1, autocorrelation)
-        ratio = self.size / np.maximum(whole, directed)
-        effective = np.clip(whole / directed, 1, effective)
-        return -ndtri(np.maximum(fdtrc(effective, effective * df, ratio), _LEAST_P))
+
+def _running(values: np.ndarray) -> np.ndarray:
+    sums = values.copy()
+    for day in range(1, len(sums)):
+        sums[day] += sums[day - 1]
+    return sums
+
+
+def _at(values: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """values[days], and 0 before the first day."""
+    if len(days) and days[0] >= 0:
+        return values[days[0] : days[0] + len(days)]
+    taken = values[np.maximum(days, 0)]
+    taken[days < 0] = 0
+    return taken
+
+
+def _windows(values: np.ndarray, last: np.ndarray, missing: float = np.inf) -> np.ndarray:
+    """(days, series, REFERENCE_DAYS): the values of the days that end on each of `last`, `missing` before the first."""
+    if not len(last):
+        return np.zeros((0, values.shape[1], REFERENCE_DAYS))
+    first, end = last[0] - REFERENCE_DAYS + 1, last[-1] + 1
+    before = min(max(-first, 0), end - first)
+    padded = np.pad(values[max(first, 0) : max(end, 0)], [(before, 0), (0, 0)], constant_values=missing)
+    return sliding_window_view(padded, REFERENCE_DAYS, axis=0)
 
 
 def _sum(values: np.ndarray) -> np.ndarray:
@@ -207,13 +331,3 @@ def _sum(values: np.ndarray) -> np.ndarray:
     In memory order, so that the order of addition depends on the length of that axis and on nothing else.
     """
     return np.ascontiguousarray(values).sum(axis=-1)
-
-
-def _inflation(autocorrelation, days) -> np.ndarray:
-    """Variance of a mean of `days` values of an AR(1) process, over that of independent ones."""
-    total = np.ones(np.broadcast_shapes(autocorrelation.shape, days.shape))
-    power = 1
-    for lag in range(1, RECENT_DAYS):
-        power = power * autocorrelation
-        total = total + 2 * np.maximum(1 - lag / days, 0) * power
-    return total

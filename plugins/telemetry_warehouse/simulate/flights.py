@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from telemetry_warehouse.errors import WarehouseError
-from telemetry_warehouse.simulate.layouts import LINEAR, Layout
+from telemetry_warehouse.layouts import LINEAR, Layout
 
 FIRST_DAY = datetime.date(2013, 1, 1)
 LAST_DAY = datetime.date(2014, 1, 1)  # in UTC the last evening of 2013 runs into 2014

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from telemetry_warehouse.simulate.layouts import BOOLEAN, CATEGORICAL, COUNT, EXPONENTIAL, LINEAR, Layout
+from telemetry_warehouse.layouts import BOOLEAN, CATEGORICAL, COUNT, EXPONENTIAL, LINEAR, Layout
 
 MACHINES = {"slow": 1.3, "usual": 1.0, "fast": 0.8}  # how much longer the same work takes there
 _WEEKEND = 1.04

@@ -1,6 +1,6 @@
 -- Delays in minutes in the common histogram shape; a flight that was cancelled has none.
 with pings as (
-    {{ pings_with(source('fleet_stable', 'flight_v1'), 'cast(null as string)', ['histograms']) }}
+    {{ pings_with(source('fleet_stable', 'flight_v1'), {}, ['histograms']) }}
 )
 
 select {{ ping_columns() }}, h.key as probe, '' as key, {{ histogram_fields('h.value') }}

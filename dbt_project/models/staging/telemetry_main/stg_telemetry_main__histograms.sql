@@ -15,10 +15,11 @@
         {%- do maps.append('payload.processes.' ~ process ~ '.' ~ map ~ ' as ' ~ process ~ '_' ~ map) %}
     {%- endfor %}
 {%- endfor %}
+{%- set said = {'app_version': 'application.version', 'app_build_id': 'application.build_id'} %}
 {%- set name_of_member %}regexp_extract(member, r'^"([^"]+)"'){% endset %}
 {%- set value_of_member %}regexp_extract(member, r':([^:]+)$'){% endset %}
 with pings as (
-    {{ pings_with(stable, 'application.build_id', maps) }}
+    {{ pings_with(stable, said, maps) }}
 ),
 
 histograms_sent as (
