@@ -6,10 +6,12 @@ import uuid
 
 import pytest
 
-from telemetry_warehouse import schemas
+from telemetry_warehouse import dbt, schemas
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.cli import _parser, main
+from telemetry_warehouse.local import standins
 from telemetry_warehouse.settings import ROOT, Settings
+from tests.conftest import temporary_home
 from tests.test_schemas import write
 
 
@@ -17,6 +19,21 @@ from tests.test_schemas import write
 def home(warehouse_home, monkeypatch):
     monkeypatch.setenv("WAREHOUSE_HOME", str(warehouse_home.home))
     return warehouse_home
+
+
+@pytest.fixture(scope="module")
+def _new_home():
+    with temporary_home() as settings:
+        standins.up(settings, say=lambda _: None)
+        dbt.prepare(settings)
+        yield settings
+
+
+@pytest.fixture
+def new_home(_new_home, monkeypatch):
+    """A home in which nothing was ever built: in the one that tests share it may have been last night, or a year."""
+    monkeypatch.setenv("WAREHOUSE_HOME", str(_new_home.home))
+    return _new_home
 
 
 def one_line(capsys) -> str:
@@ -128,7 +145,7 @@ def test_the_report_of_a_day_is_markdown_that_names_every_table(home, capsys):
     assert shown.startswith("# 1977-07-07\n0 of ") and "| derived.clients_daily_v1 | never built |" in shown
 
 
-def test_watch_is_quiet_before_its_deadline_and_exits_1_after_it(home, capsys, monkeypatch):
+def test_watch_is_quiet_before_its_deadline_and_exits_1_after_it(new_home, capsys, monkeypatch):
     monkeypatch.setenv("WAREHOUSE_NIGHT_DEADLINE", "23:59")
     assert (main(["watch"]), *capsys.readouterr()) == (0, "", "")
     monkeypatch.setenv("WAREHOUSE_NIGHT_DEADLINE", "00:00")
@@ -136,7 +153,7 @@ def test_watch_is_quiet_before_its_deadline_and_exits_1_after_it(home, capsys, m
     assert "is not over at 00:00 UTC: " in one_line(capsys)
 
 
-def test_status_lists_every_setting_and_every_server(home, capsys):
+def test_status_lists_every_setting_and_every_server(new_home, capsys):
     assert main(["status", "--reads"]) == 0
     shown = capsys.readouterr().out
     for variable, _, _ in Settings.load().listed():
