@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.errors import WarehouseError, one_line
 from telemetry_warehouse.settings import ROOT, Settings
 
 PROJECT = ROOT / "dbt_project"
@@ -169,10 +169,6 @@ def _invoke(settings: Settings, arguments: list[str], manifest=None, target: Pat
     if result.success:
         return result.result
     if result.exception:
-        raise WarehouseError(f"dbt {' '.join(arguments[1:4])}: {_one_line(result.exception)}") from result.exception
-    failed = [f"{r.node.name}: {_one_line(r.message)}" for r in result.result if r.status not in ("success", "pass")]
+        raise WarehouseError(f"dbt {' '.join(arguments[1:4])}: {one_line(result.exception)}") from result.exception
+    failed = [f"{r.node.name}: {one_line(r.message)}" for r in result.result if r.status not in ("success", "pass")]
     raise WarehouseError(f"dbt: {'; '.join(failed) or ' '.join(arguments)}")
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())

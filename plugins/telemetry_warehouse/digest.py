@@ -12,6 +12,7 @@ from pathlib import Path
 from telemetry_warehouse import alerts, notify, pages, tables, wording
 from telemetry_warehouse.alerts import Event
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.notify import UNREACHABLE, Failure, Notice
 
 TABLE = "derived.changes_v1"
@@ -57,7 +58,7 @@ def tell(warehouse: Warehouse, day: date, say: Callable[[str], None] = print) ->
         drawn = {a["alert_id"]: _picture(warehouse, a) for a in digest.alerts if a["alert_id"] in digest.drawn}
         path = _write(warehouse, day, sent, drawn)
     except UNREACHABLE as error:
-        say(f"the alerts of {day} cannot be told: {' '.join(str(error).split())}")
+        say(f"the alerts of {day} cannot be told: {one_line(error)}")
         return None
     body = text(digest)
     for line in (f"notice: {digest.subject}", *body.splitlines(), f"with pictures: {path}"):

@@ -3,6 +3,11 @@
 from datetime import date
 
 
+def one_line(text: object) -> str:
+    """The text of anything, an error of a library for one, without its line breaks."""
+    return " ".join(str(text).split())
+
+
 class WarehouseError(Exception):
     """Base of every expected failure; the command line prints it as one line and exits non-zero."""
 

@@ -20,7 +20,7 @@ from sqlglot.errors import SqlglotError
 
 from telemetry_warehouse import reads
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.errors import Refused, one_line
 from telemetry_warehouse.reads import Path, Reads
 
 # https://cloud.google.com/bigquery/pricing#data: the sizes of values that are not NULL.
@@ -200,7 +200,7 @@ class Estimator:
             raise Refused(f"{tree.key.upper()} of this form is none of the statements whose bytes are known")
         # sqlglot asserts some of what it expects.
         except (SqlglotError, AssertionError, Refused) as error:
-            raise Refused(f"cannot estimate the statement at {place}: {' '.join(str(error).split())}") from error
+            raise Refused(f"cannot estimate the statement at {place}: {one_line(error)}") from error
 
     def _delete(self, tree: exp.Delete) -> list[Reads]:
         """DELETE is billed for all columns of the partitions it touches, but not where it leaves nothing of them."""
@@ -250,7 +250,7 @@ def _statements(query: Query) -> Iterator[tuple[exp.Expression, str]]:
             try:
                 tree = sqlglot.parse_one(text, dialect="bigquery")
             except SqlglotError as error:
-                raise Refused(f"cannot read the statement at {place}: {' '.join(str(error).split())}") from error
+                raise Refused(f"cannot read the statement at {place}: {one_line(error)}") from error
             yield tree.transform(_filled_in, query), place
         start = end + 1
 

@@ -13,7 +13,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from telemetry_warehouse import runs, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import GateFailed, WarehouseError
+from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.settings import masked
 
@@ -52,8 +52,8 @@ def notify(warehouse: Warehouse, failure: Failure, subject: str, body: str, say:
         if _told(warehouse, failure):
             return False
     except UNREACHABLE as error:
-        say(f"whether this was notified before cannot be looked up: {_one_line(error)}")
-    say(f"notice: {subject}. {_one_line(body)}")
+        say(f"whether this was notified before cannot be looked up: {one_line(error)}")
+    say(f"notice: {subject}. {one_line(body)}")
     deliver(warehouse, failure, Notice(subject, body), say)
     return True
 
@@ -69,7 +69,7 @@ def deliver(warehouse: Warehouse, told: Failure, notice: Notice, say: Callable[[
     try:
         _remember(warehouse, told, notice, delivered)
     except UNREACHABLE as error:
-        say(f"that this was notified cannot be remembered: {_one_line(error)}")
+        say(f"that this was notified cannot be remembered: {one_line(error)}")
 
 
 def notify_failed_stage(
@@ -82,7 +82,7 @@ def notify_failed_stage(
         what = ", ".join(sorted(error.expectations))
         ended = f"failed its gate: {what}"
     again = f"night {start}" if start == end else f"backfill {start} {end} --select {table.split('.')[1]}+"
-    body = "\n".join([_one_line(error), *look, f"Run again: ./warehouse {again}"])
+    body = "\n".join([one_line(error), *look, f"Run again: ./warehouse {again}"])
     notify(warehouse, Failure(table, start, end, what), f"{table} {runs.text(start, end)} {ended}", body, say)
 
 
@@ -133,7 +133,7 @@ def _send(address: str, notice: Notice) -> str:
         return ""
     said = [entry.message for entry in sent.logs()] or [f"no answer within {_TIMEOUT_SECONDS} s"]
     parts = sorted(re.findall(r"[^\s:/?#@=&]{4,}", address.partition("://")[2]), key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, parts)) or "(?!)", "…", _one_line(said[-1]))
+    return re.sub("|".join(map(re.escape, parts)) or "(?!)", "…", one_line(said[-1]))
 
 
 def _remember(warehouse: Warehouse, told: Failure, notice: Notice, delivered: int) -> None:
@@ -153,7 +153,3 @@ def _remember(warehouse: Warehouse, told: Failure, notice: Notice, delivered: in
         "undelivered": len(warehouse.settings.notify) - delivered,
     }
     warehouse.load_rows(notifications.id, [row])
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import Step, stable_table
 from telemetry_warehouse.schemas import TypeName
@@ -83,5 +84,5 @@ def record_failure(warehouse: Warehouse, row: dict, error: Exception) -> None:
     """Writes down a stage that ended without a publish; `row` is what was known of it."""
     table = tables.from_file("monitoring", "pipeline_runs")
     warehouse.ensure(table)
-    failure = {"status": "failed", "error": " ".join(str(error).split())[:2000], "ended_at": datetime.now(UTC)}
+    failure = {"status": "failed", "error": one_line(error)[:2000], "ended_at": datetime.now(UTC)}
     warehouse.load_rows(table.id, [row | failure | {"started_date": row["started_at"].date()}])

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from telemetry_warehouse import lineage, runs
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import NightUnfinished
+from telemetry_warehouse.errors import NightUnfinished, one_line
 from telemetry_warehouse.notify import UNREACHABLE, Failure, notify
 
 
@@ -23,7 +23,7 @@ def watch(warehouse: Warehouse, at: datetime, say: Callable[[str], None] = print
         missing = unpublished(warehouse, day)
     except UNREACHABLE as error:
         what = "cannot be seen"
-        late = f"whether the night of {day} is over cannot be seen: {' '.join(str(error).split())}"
+        late = f"whether the night of {day} is over cannot be seen: {one_line(error)}"
     else:
         if not missing:
             return

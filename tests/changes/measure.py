@@ -20,7 +20,6 @@ from scipy.stats import chi2
 
 from telemetry_warehouse.changes import martingale, scan
 from telemetry_warehouse.changes.discoveries import log10_e, stand
-from telemetry_warehouse.changes.residuals import roots
 from telemetry_warehouse.changes.scan import Tracker, checked_sample, walk
 from telemetry_warehouse.changes.window import WINDOW
 from telemetry_warehouse.settings import ROOT
@@ -159,8 +158,7 @@ def _fleet(world: str, seed: list[int], series: int, part: float, false_share: f
         if changing:
             truth |= {(number, one): change for one in range(50)}
         sample = checked_sample(simulated.counts, simulated.n_clients)
-        x = roots(simulated.counts, simulated.counts.sum(axis=2))
-        trackers.append(Tracker(x, sample, WINDOW))
+        trackers.append(Tracker(simulated.counts, sample, WINDOW))
         for alarm in scan(simulated.counts, FIRST_DAY, simulated.n_clients):
             true = changing and change <= alarm.detected <= change + _WITHIN + 30
             if alarm.detected >= WINDOW:
@@ -245,7 +243,7 @@ def _speed(seed: int, days: int, start: int) -> Speed:
     began = time.process_time()
     if start:
         for part in parts:
-            tracker = Tracker(roots(counts[part], counts[part].sum(axis=2)), n_clients[part], start)
+            tracker = Tracker(counts[part], n_clients[part], start)
             list(walk([tracker], range(start, days), lambda day, found: np.ones(len(found), bool)))
     else:
         scan(counts, FIRST_DAY, n_clients)

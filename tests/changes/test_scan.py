@@ -9,7 +9,6 @@ from scipy.special import fdtri, ndtr
 from scipy.stats import norm
 
 from telemetry_warehouse.changes import scan, window
-from telemetry_warehouse.changes.residuals import roots
 from telemetry_warehouse.changes.scan import MIN_CLIENTS, MIN_EFFECT, Alarm, Tracker, checked_sample, walk
 from tests.changes.series import FIRST_DAY, KINDS, WORLDS, simulate
 
@@ -49,7 +48,7 @@ def mixed(seed: int, days: int = 160, series: int = 6):
 def everything(counts, n_clients, days, known=()) -> list[Alarm]:
     """What stands on these days, ends of alarms included."""
     sample = checked_sample(counts, n_clients)
-    tracker = Tracker(roots(counts, np.where(sample > 0, counts.sum(axis=2), 0)), sample, days.start)
+    tracker = Tracker(counts, sample, days.start)
     for alarm in known:
         tracker.know(alarm)
     return [alarm for _, alarm in walk([tracker], days, lambda day, found: np.ones(len(found), bool))]

@@ -28,10 +28,9 @@ class Residuals:
     known: np.ndarray
 
 
-def roots(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """√share, int32 in grid units, of counts (series, days, buckets); 0 where total (series, days) is 0."""
-    shares = counts / np.maximum(total, 1)[:, :, None]
-    shares *= (total > 0)[:, :, None]
+def roots(counts: np.ndarray) -> np.ndarray:
+    """√share, int32 in grid units, of counts (series, days, buckets); 0 on days without any."""
+    shares = counts / np.maximum(counts.sum(axis=2, keepdims=True), 1)
     return np.rint(np.sqrt(shares, out=shares) * GRID).astype(np.int32)
 
 

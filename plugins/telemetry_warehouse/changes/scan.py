@@ -74,9 +74,9 @@ def scan(counts: np.ndarray, first_day: date, n_clients: np.ndarray | None = Non
     alarms = []
     for first in range(0, series, step):
         part = slice(first, first + step)
-        tracker = Tracker(roots(counts[part], counts[part].sum(axis=2)), sample[part])
+        tracker = Tracker(counts[part], sample[part])
         found = walk([tracker], range(days), lambda day, found: np.ones(len(found), bool))
-        alarms += [_of_series(alarm, first) for _, alarm in found if alarm.score]
+        alarms += [replace(alarm, series=alarm.series + first) for _, alarm in found if alarm.score]
     return sorted(alarms, key=lambda alarm: (alarm.series, alarm.detected))
 
 
@@ -90,11 +90,12 @@ class Tracker:
     scores: (series, days), NaN where nothing was judged, 0 where the day is not even unusual. noise: (series, days),
     how far a day typically lies from what its weekday was, between roots of shares (an upper bound of total variation).
 
-    x: roots (series, days, buckets); sample: (series, days), 0 on gaps; judging starts on day index `start`.
+    counts: (series, days, buckets); sample: (series, days), 0 on gaps; judging starts on day index `start`.
     """
 
-    def __init__(self, x: np.ndarray, sample: np.ndarray, start: int = 0, least_effect: float = MIN_EFFECT):
-        self.x, self.sample, self.start, self.least_effect = x, sample, start, least_effect
+    def __init__(self, counts: np.ndarray, sample: np.ndarray, start: int = 0, least_effect: float = MIN_EFFECT):
+        self.x = roots(counts)
+        self.sample, self.start, self.least_effect = sample, start, least_effect
         self.learn = sample > 0
         self.scores = np.full(sample.shape, np.nan)
         self.noise = np.full(sample.shape, np.nan)
@@ -200,8 +201,7 @@ class Tracker:
         shares = (x[np.ix_(matched[usable], used)] / GRID) ** 2
         before[used] = (shares * weights[usable][:, None]).sum(axis=0)
         after[used] = ((x[np.ix_(since, used)] / GRID) ** 2).sum(axis=0) / len(since)
-        effect = min(float(np.abs(after[used] - before[used]).sum() / 2), 1.0)
-        return effect, before.round(SHARE_DECIMALS), after.round(SHARE_DECIMALS)
+        return _total_variation(before, after), before.round(SHARE_DECIMALS), after.round(SHARE_DECIMALS)
 
     def _watch(self, series: int, start: int) -> None:
         """Foresees, from the days that are there, the day on which the old shape is found to have come back."""
@@ -229,8 +229,7 @@ class Tracker:
     def _reverted(self, opened: Alarm, changed: int, detected: int) -> Alarm:
         days = np.flatnonzero(self.sample[opened.series, changed : detected + 1] > 0) + changed
         after = (((self.x[opened.series, days] / GRID) ** 2).sum(axis=0) / len(days)).round(SHARE_DECIMALS)
-        used = np.flatnonzero((after > 0) | (opened.after > 0))
-        effect = min(float(np.abs(after[used] - opened.after[used]).sum() / 2), 1.0)
+        effect = _total_variation(opened.after, after)
         return Alarm(
             opened.series, detected, changed, 0.0, effect, opened.after, after, opened.doubt, opened.changed, len(days)
         )
@@ -254,13 +253,14 @@ def walk(
         yield from standing
 
 
+def _total_variation(before: np.ndarray, after: np.ndarray) -> float:
+    used = np.flatnonzero((before > 0) | (after > 0))
+    return min(float(np.abs(after[used] - before[used]).sum() / 2), 1.0)
+
+
 def _begins(flags: np.ndarray) -> int:
     """Where the run of True that ends the flags begins; their length where they end with False."""
     return len(flags) - int(np.argmin(np.append(flags[::-1], False)))
-
-
-def _of_series(alarm: Alarm, first: int) -> Alarm:
-    return replace(alarm, series=alarm.series + first)
 
 
 def checked_counts(counts, first_day) -> np.ndarray:

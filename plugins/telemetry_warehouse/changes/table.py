@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from telemetry_warehouse.changes.discoveries import log10_e, stand
-from telemetry_warehouse.changes.residuals import roots
-from telemetry_warehouse.changes.scan import DECIMALS, MIN_CLIENTS, Alarm, Found, Tracker, walk
+from telemetry_warehouse.changes.scan import DECIMALS, Alarm, Found, Tracker, checked_sample, walk
 from telemetry_warehouse.changes.series import SeriesKey, blocks
 from telemetry_warehouse.changes.window import WINDOW
 
@@ -52,10 +51,9 @@ class _Nights:
         self.keys: list[list[SeriesKey]] = []
         self.buckets: list[list[np.ndarray]] = []
         self.trackers: list[Tracker] = []
-        # What stood: (tracker, series) → the days of its changes; days of the month → how many were discoveries.
-        self.changes: dict[tuple[int, int], list[int]] = {}
-        self.discoveries: list[int] = []
-        self.evidence: dict[tuple[int, int, int], float] = {}
+        self.changes: dict[tuple[int, int], list[int]] = {}  # (tracker, series) → the days that its changes stood
+        self.discoveries: list[int] = []  # the days of all that stood by its e-value
+        self.evidence: dict[tuple[int, int, int], float] = {}  # (tracker, series, day) → log10 of the e-value
         self._take(distributions, known, last_day)
 
     def rows(self) -> list[dict]:
@@ -77,9 +75,8 @@ class _Nights:
         }
         self.n_clients = []
         for block in blocks(distributions, self.first_day, last_day, buckets):
-            total = block.counts.sum(axis=2)
-            sample = np.where((block.n_clients >= MIN_CLIENTS) & (total > 0), block.n_clients, 0)
-            tracker = Tracker(roots(block.counts, np.where(sample > 0, total, 0)), sample, WINDOW_DAYS, LEAST_KEPT)
+            sample = checked_sample(block.counts, block.n_clients)
+            tracker = Tracker(block.counts, sample, WINDOW_DAYS, LEAST_KEPT)
             for series, key in enumerate(block.keys):
                 for alert in of_series.get(key, ()):
                     alarm = self._alarm(series, alert, block.buckets[series], tracker.x.shape[2])
@@ -123,10 +120,10 @@ class _Nights:
             return values
 
         before, after = shares("shares_before"), shares("shares_after")
-        found = [alert[name] or 0.0 for name in ("score", "effect")] if alert["log10_e"] is not None else [0.0, 0.0]
-        return Alarm(
-            series, day("submission_date"), day("change_date"), *found, before, after, alert["doubt"], day("closes")
-        )
+        # What ended an alarm within OPEN_DAYS has no e-value: it is no discovery.
+        score = 0.0 if alert["log10_e"] is None else alert["score"]
+        of_days = day("submission_date"), day("change_date")
+        return Alarm(series, *of_days, score, alert["effect"], before, after, alert["doubt"], day("closes"))
 
     def _row(self, tracker: Tracker, number: int, series: int, day: int, alarm: Alarm | None) -> dict:
         buckets = self.buckets[number][series]

@@ -205,22 +205,15 @@ class Scorer:
         usable = self.usable[at] & inside
         squares = np.where(usable, self.squares[at], 0)
         n = usable.sum(axis=1).astype(float)
+        near = self.residuals[1]
         # A day measured against few others shares their noise with the days measured against the same.
-        free = _sum(usable / (1 + 1 / np.maximum(self.residuals[1].known[at], 1)))
+        own = 1 + 1 / np.maximum(near.known[at], 1)
+        free = _sum(usable / own)
         sampling = _sum((self.sampling[at] * usable[:, :, None]).transpose(0, 2, 1)) / n[:, None]
         floor, floor_along, floor_squares = sampling[:, 0], sampling[:, 1], sampling[:, 2]
-        ordered = np.sort(np.where(usable, squares, np.inf), axis=1)
-        middle = n.astype(int)
-        median = (
-            np.take_along_axis(ordered, ((middle - 1) // 2)[:, None], 1)
-            + np.take_along_axis(ordered, (middle // 2)[:, None], 1)
-        )[:, 0] / 2
-        cap = WINSOR * np.maximum(median, floor)[:, None]
+        trace, cap = spans.trace, spans.cap[:, None]
         high = squares > cap
-        near = self.residuals[1]
-        weight = np.sqrt(np.where(high, cap / np.where(high, squares, 1), 1) / (1 + 1 / np.maximum(near.known[at], 1)))
-        weight = weight * usable / GRID
-        trace = np.maximum(_sum(np.minimum(squares, cap)) / n, floor)
+        weight = np.sqrt(np.where(high, cap / np.where(high, squares, 1), 1) / own) * usable / GRID
 
         days = near.values[at]
         neighbours = np.maximum((usable[:, 1:] & usable[:, :-1]).sum(axis=1), 1)

@@ -8,7 +8,7 @@ import orjson
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import GateFailed, WarehouseError
+from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line
 from telemetry_warehouse.gates import history, overrides
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.gates.expectations import Expectation, parse, pings
@@ -192,7 +192,7 @@ def _exception(info: dict | None) -> str | None:
     """Great Expectations gives one exception, or one for each metric under its name."""
     for one in (info or {}, *(v for v in (info or {}).values() if isinstance(v, dict))):
         if one.get("raised_exception"):
-            return " ".join(str(one["exception_message"]).split())
+            return one_line(one["exception_message"])
     return None
 
 

@@ -21,7 +21,7 @@ from google.api_core.exceptions import BadRequest
 
 from telemetry_warehouse import schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.errors import Refused, one_line
 from telemetry_warehouse.landing import archive
 from telemetry_warehouse.landing.document import Row, Steps
 from telemetry_warehouse.landing.load import batch_id, load
@@ -220,7 +220,7 @@ class Lander:
                 self._warehouse.ensure(row.document_type.stable)
                 self._warehouse.ensure(row.document_type.live)
             except (Refused, BadRequest) as refusal:
-                steps.refuse(row.name, " ".join(str(refusal).split()))
+                steps.refuse(row.name, one_line(refusal))
                 return steps.row(message, moment)
             self._ready.add(row.table)
         return row
@@ -269,7 +269,7 @@ class Lander:
             if probes.left < 0 and not probes.taken:
                 raise
             if len(pairs) == 1 or probes.left < 0:
-                why = " ".join(error.message.split())
+                why = one_line(error.message)
                 return [(*pair, why) for pair in pairs]
             middle = len(pairs) // 2
             halves = pairs[:middle], pairs[middle:]
