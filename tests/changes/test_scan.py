@@ -182,6 +182,12 @@ def test_a_shape_that_comes_back_ends_its_alarm_and_is_not_learnt_from():
     assert len({alarm.series for alarm in scan(again, FIRST_DAY, simulated.n_clients) if alarm.changed == 112}) == 20
 
 
+def test_a_change_that_lasts_is_not_ended_because_an_odd_day_helped_to_find_it():
+    for kind in ("shift 20%", "new mode"):
+        simulated = simulate("hard", 3, 100, 160, kind=kind, change=100, clients=(1e4, 3e5))
+        assert all(alarm.closes is None for alarm in everything(simulated.counts, simulated.n_clients, range(160)))
+
+
 def test_a_shape_that_comes_back_after_months_is_an_alarm_that_names_what_it_ends():
     simulated = simulate("week", 22, 10, 200, clients=(1e5, 3e5))
     counts = simulated.counts.copy()

@@ -100,6 +100,14 @@ def test_a_fleet_in_which_nothing_changes_is_silent_and_weak_evidence_waits():
     }
 
 
+def test_what_stood_earlier_in_the_month_pays_for_less_evidence_and_not_in_the_next():
+    changes = {f"p{n}": 160 for n in range(20)} | {"same month": 165, "next month": 188}
+    fleet = [row for n, (probe, of) in enumerate(changes.items()) for row in planted(n, [of], 200, probe=probe)]
+    found = {row["probe"]: row["submission_date"] for row in alerts(score_rows(fleet, [], day(150), day(199), 0.00043))}
+    assert day(160).month == day(167).month != day(188).month
+    assert found == {probe: day(of + (3 if probe == "next month" else 2)) for probe, of in changes.items()}
+
+
 def test_only_days_asked_for_and_a_change_once():
     distributions = planted(9, [80], 100)
     assert [row["submission_date"] for row in alerts(score_rows(distributions, [], day(62), day(99)))] == [day(82)]
