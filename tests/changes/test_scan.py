@@ -188,6 +188,15 @@ def test_a_change_that_lasts_is_not_ended_because_an_odd_day_helped_to_find_it()
         assert all(alarm.closes is None for alarm in everything(simulated.counts, simulated.n_clients, range(160)))
 
 
+def test_no_change_is_dated_before_one_that_was_found_already():
+    simulated = simulate("hard", [3, 5], 60, 180, kind="3-day spike", change=110)
+    latest = {}
+    for alarm in everything(simulated.counts, simulated.n_clients, range(180)):
+        assert alarm.changed > latest.get(alarm.series, -1)
+        latest[alarm.series] = alarm.changed
+    assert len(latest) > 50
+
+
 def test_a_shape_that_comes_back_after_months_is_an_alarm_that_names_what_it_ends():
     simulated = simulate("week", 22, 10, 200, clients=(1e5, 3e5))
     counts = simulated.counts.copy()
