@@ -9,6 +9,7 @@ they are exact, whatever the order or the library in which they are added, and a
 backfill or among years.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ GRID = 2.0**20
 WEEKS = 8
 # Spans of days that are compared with what came before, and the lag, in weeks, of what they are compared with.
 LAGS = {1: (3, 5, 7), 2: (14,), 4: (28,)}
+_NUMBERS_IN_CACHE = 40_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,21 @@ class Residuals:
 
     values: np.ndarray
     known: np.ndarray
+
+
+def in_cache(rows: int, *shape: int) -> Iterator[slice]:
+    """Cuts an array of so many rows into slices of rows that pass through the cache of a processor one at a time."""
+    step = max(1, _NUMBERS_IN_CACHE // max(int(np.prod(shape)), 1))
+    return (slice(first, min(first + step, rows)) for first in range(0, rows, step))
+
+
+def at_days(values: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """values[days], of days without holes, and 0 before the first day."""
+    if len(days) and days[0] >= 0:
+        return values[days[0] : days[0] + len(days)]
+    taken = values[np.maximum(days, 0)]
+    taken[days < 0] = 0
+    return taken
 
 
 def roots(counts: np.ndarray) -> np.ndarray:

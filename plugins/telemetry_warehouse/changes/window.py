@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import fdtrc, ndtri
 
-from telemetry_warehouse.changes.residuals import GRID, LAGS, WEEKS, residuals
+from telemetry_warehouse.changes.residuals import GRID, LAGS, WEEKS, at_days, in_cache, residuals
 
 REFERENCE_DAYS = 7 * WEEKS
 LONGEST_SPAN = max(max(spans) for spans in LAGS.values())
@@ -34,8 +34,8 @@ MAX_AUTOCORRELATION = 0.9
 # How fast autocorrelation fades from one day to the next, at the least.
 FADING = 0.6
 
-# With at most REFERENCE_DAYS degrees of freedom no F below 2 scores MIN_SCORE, so the costly part is left out there.
-_SCREEN = 2.0
+# With at most REFERENCE_DAYS degrees of freedom no F below 2.27 scores MIN_SCORE, so what is costly is left out there.
+_SCREEN = 2.25
 # fdtrc underflows below; its score, 37, stands for "no doubt".
 _LEAST_P = 1e-300
 # A score that may reach MIN_SCORE where the noise has all degrees of freedom is worth counting them.
@@ -57,34 +57,45 @@ class Candidates(NamedTuple):
 _NONE = Candidates(*(np.zeros(0, kind) for kind in (int, int, float, int, float, int)))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Spans:
-    """Spans of one length: candidates (day, series), their mean shift and the yardstick on which they were screened."""
+    """Spans of one length, a row each, by the day and series in which they end, and what they were screened by."""
 
     length: int
     lag: int
     day: np.ndarray
     series: np.ndarray
-    shift: np.ndarray  # (candidates, buckets): the sum of residuals over the span, in grid units
+    shift: np.ndarray  # (spans, buckets): the sum of residuals over the span, in grid units
     days: np.ndarray  # with data
     size: np.ndarray  # |mean shift|²
-    per_recent_day: np.ndarray  # what a unit of variance of a recent day adds to that of the mean shift
-    per_reference_day: np.ndarray
-    recent_floor: np.ndarray  # (candidates, 2): sampling noise of the recent days, in all and in one bucket
+    per_reference_day: np.ndarray  # what a unit of variance of a reference day adds to that of the mean shift
     trace: np.ndarray  # mean squared residual of the reference
-    cap: np.ndarray  # squared residual above which a reference day is an outlier
+    cap: np.ndarray  # squared residual above which a day is an outlier
 
-    def take(self, rows) -> "_Spans":
-        taken = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return _Spans(self.length, self.lag, **taken)
+    @property
+    def at(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index (spans, length) of their days and series."""
+        return self.day[:, None] - np.arange(self.length)[::-1], self.series[:, None]
 
-    def without_outliers(self, values: np.ndarray, known: np.ndarray) -> "_Spans":
-        """Those of which enough days remain. values, known: (candidates, days, …) without the outliers."""
-        shift, days = values.sum(axis=1), known.sum(axis=1).astype(float)
-        some = np.maximum(days, 1)
-        size = np.einsum("cb,cb->c", shift, shift) / GRID**2 / some**2
-        size[days < PERSISTENT[self.length]] = 0
-        return replace(self, shift=shift, days=some, size=size, per_recent_day=1 / some)
+
+@dataclass(frozen=True)
+class _Noise:
+    """What the spans' days and the REFERENCE_DAYS before them do by themselves, a row for each span."""
+
+    window: np.ndarray  # index (spans, REFERENCE_DAYS) of those days
+    series: np.ndarray
+    usable: np.ndarray  # (spans, REFERENCE_DAYS)
+    weight: np.ndarray  # (spans, REFERENCE_DAYS), 0 where not usable
+    days: np.ndarray  # usable
+    free: np.ndarray  # as many as are independent
+    neighbours: np.ndarray  # usable days that follow each other, in pairs
+    correlation: np.ndarray  # of them
+    variance: np.ndarray  # of the mean shift
+
+    @property
+    def at(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index (spans, REFERENCE_DAYS) of their days and series."""
+        return self.window, self.series[:, None]
 
 
 class Scorer:
@@ -110,12 +121,13 @@ class Scorer:
         variance = np.where(self.data, 0.25 / np.maximum(sample, 1), 0)
         filled = (x > GRID * np.sqrt(variance)[:, :, None]).sum(axis=2)
         spread = np.maximum(filled, 1) * variance
-        self.sampling = np.stack([spread, variance, spread * variance], axis=2)  # in all, in one bucket, Σλ²
+        self.sampling = (spread, variance, spread * variance)  # in all, in one bucket, Σλ²
         near = self.residuals[1]
+        self.lagged = np.zeros_like(variance)
+        self.lagged[1:] = np.einsum("tsb,tsb->ts", near.values[1:], near.values[:-1])
         squares = np.einsum("tsb,tsb->ts", near.values, near.values) / GRID**2
         self.usable = self.learn & (near.known > 0)
         self.squares = squares / (1 + 1 / np.maximum(near.known, 1))
-        self.of_reference = np.where(self.usable, self.squares, np.inf)
 
     def candidates(self) -> Candidates:
         self._measure_reference()
@@ -132,23 +144,26 @@ class Scorer:
         """trace, cap and whether there is enough, of the reference windows that end on each day a verdict needs."""
         self._first = self.start - 7 * max(LAGS)
         last = np.arange(self._first, len(self.data) - 7)
-        window = _windows(self.of_reference, last)
-        known = np.isfinite(window)
-        n = known.sum(axis=2)
+        n = self._in_reference(self.usable, last)
         some = np.maximum(n, 1)[:, :, None]
-        ordered = np.sort(window, axis=2)
+        ordered = np.sort(_windows(np.where(self.usable, self.squares, np.inf), last, np.inf), axis=2)
         ends = [np.take_along_axis(ordered, at, 2)[:, :, 0] for at in ((some - 1) // 2, some // 2)]
         median = np.where(n > 0, sum(np.where(np.isfinite(end), end, 0) for end in ends) / 2, 0)
-        floor = _sum(_windows(self.sampling[:, :, 0] * self.usable, last, 0)) / some[:, :, 0]
+        floor = _sum(_windows(self.sampling[0] * self.usable, last)) / some[:, :, 0]
         self.cap = WINSOR * np.maximum(median, floor)
-        trace = _sum(np.minimum(np.where(known, window, 0), self.cap[:, :, None])) / some[:, :, 0]
+        squares = _windows(np.where(self.usable, self.squares, 0), last)
+        trace = _sum(np.minimum(squares, self.cap[:, :, None])) / some[:, :, 0]
         self.trace = np.maximum(trace, floor)
-        learnt = np.cumsum(self.learn, axis=0, dtype=np.int32)
-        learnt = _at(learnt, last) - _at(learnt, last - REFERENCE_DAYS)
-        self.enough = (n >= MIN_RESIDUALS) & (learnt >= MIN_REFERENCE_DAYS)
+        self.enough = (n >= MIN_RESIDUALS) & (self._in_reference(self.learn, last) >= MIN_REFERENCE_DAYS)
         near = slice(self.start - 7 - self._first, len(last))
         self.judged = self.enough[near] & self.data[self.start :]
         self.noise = np.sqrt(self.trace[near])
+
+    @staticmethod
+    def _in_reference(flags: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """How many of the REFERENCE_DAYS that end on each of `last`."""
+        count = np.cumsum(flags, axis=0, dtype=np.int32)
+        return at_days(count, last) - at_days(count, last - REFERENCE_DAYS)
 
     def _screened(self, lag: int):
         days = np.arange(self.start, len(self.data))
@@ -159,84 +174,99 @@ class Scorer:
         sums = _running(values)
         counts, matched = np.cumsum(known > 0, axis=0, dtype=np.float64), np.cumsum(known, axis=0)
         for length in LAGS[lag]:
-            m = counts[days] - _at(counts, days - length)
+            m = counts[days] - at_days(counts, days - length)
             some = np.maximum(m, 1)
-            per_reference = some / np.maximum(matched[days] - _at(matched, days - length), 1) / np.minimum(some, 7)
-            shift = sums[days] - _at(sums, days - length)
-            size = np.einsum("tsb,tsb->ts", shift, shift) / GRID**2 / some**2
+            per_reference = some / np.maximum(matched[days] - at_days(matched, days - length), 1) / np.minimum(some, 7)
+            size = _squared_differences(sums, days, length) / GRID**2 / some**2
             likely = (size >= _SCREEN * trace * (1 / some + per_reference)) & (size > 0)
             day, series = np.nonzero(ready & (m >= PERSISTENT[length]) & likely)
             step = max(1, _AT_ONCE // (REFERENCE_DAYS * max(values.shape[2], 1)))
             for first in range(0, len(day), step):
                 at = (day[first : first + step], series[first : first + step])
+                shift = sums[days[at[0]], at[1]] - sums[days[at[0]] - length, at[1]]
                 yield _Spans(
-                    length, lag, days[at[0]], at[1], shift[at], m[at], size[at], 1 / m[at], per_reference[at],
-                    self._recent_floor(lag, length, days[at[0]], at[1]), trace[at], cap[at],
+                    length, lag, days[at[0]], at[1], shift, m[at], size[at], per_reference[at], trace[at], cap[at]
                 )  # fmt: skip
 
-    def _recent_floor(self, lag: int, length: int, day, series) -> np.ndarray:
-        at = (day[:, None] - np.arange(length), series[:, None])
-        known = self.residuals[lag].known[at] > 0
-        sampling = (self.sampling[at][:, :, :2] * known[:, :, None]).transpose(0, 2, 1)
-        return _sum(sampling) / known.sum(axis=1)[:, None]
-
     def _judged(self, spans: _Spans) -> Candidates:
-        at = (spans.day[:, None] - np.arange(spans.length)[::-1], spans.series[:, None])
-        values, known = self.residuals[spans.lag].values[at], self.residuals[spans.lag].known[at] > 0
+        known = self.residuals[spans.lag].known[spans.at] > 0
         if spans.length > 7:
-            known &= self.squares[at] <= spans.cap[:, None]
-            values *= known[:, :, None]
-            spans = spans.without_outliers(values, known)
-            least = _SCREEN * spans.trace * (spans.per_recent_day + spans.per_reference_day)
-            rows = np.flatnonzero(spans.size >= least)
-            spans, values, known = spans.take(rows), values[rows], known[rows]
+            spans, known = self._without_outliers(spans, known)
+        noise = self._noise(spans)
+        rows = np.flatnonzero(spans.size >= _SCREEN * noise.variance)
+        spans, noise, known = _take(spans, rows), _take(noise, rows), known[rows]
+        values = self.residuals[spans.lag].values[spans.at] * known[:, :, None]
         along = np.einsum("cdb,cb->cd", values, spans.shift)
         rows = np.flatnonzero(_persistent(spans, values, known, along))
-        spans, along, known = spans.take(rows), along[rows], known[rows]
-        score, doubt = self._scores(spans)
+        spans, noise, along, known = _take(spans, rows), _take(noise, rows), along[rows], known[rows]
+        score, doubt = self._scores(spans, noise)
         changed = spans.day - spans.length + 1 + _change_point(along, known, spans.days)
         return Candidates(spans.day, spans.series, score, changed, doubt, np.full(len(score), spans.lag))
 
-    def _scores(self, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
-        last = spans.day - 7 * spans.lag
-        window = last[:, None] - np.arange(REFERENCE_DAYS)[::-1]
+    def _without_outliers(self, spans: _Spans, known: np.ndarray) -> tuple[_Spans, np.ndarray]:
+        """Those that are still large without them, and which of their days (spans, length) count."""
+        days, series = spans.at
+        outlier = known & (self.squares[days, series] > spans.cap[:, None])
+        shift, known = spans.shift.copy(), known & ~outlier
+        for place in range(spans.length):
+            rows = np.flatnonzero(outlier[:, place])
+            shift[rows] -= self.residuals[spans.lag].values[days[rows, place], spans.series[rows]]
+        left = known.sum(axis=1).astype(float)
+        some = np.maximum(left, 1)
+        size = np.einsum("cb,cb->c", shift, shift) / GRID**2 / some**2
+        likely = size >= _SCREEN * spans.trace * (1 / some + spans.per_reference_day)
+        rows = np.flatnonzero(likely & (left >= PERSISTENT[spans.length]))
+        return _take(replace(spans, shift=shift, days=some, size=size), rows), known[rows]
+
+    def _noise(self, spans: _Spans) -> _Noise:
+        window = (spans.day - 7 * spans.lag)[:, None] - np.arange(REFERENCE_DAYS)[::-1]
         inside, window = window >= 0, np.maximum(window, 0)
         at = (window, spans.series[:, None])
         usable = self.usable[at] & inside
         squares = np.where(usable, self.squares[at], 0)
         n = usable.sum(axis=1).astype(float)
-        near = self.residuals[1]
         # A day measured against few others shares their noise with the days measured against the same.
-        own = 1 + 1 / np.maximum(near.known[at], 1)
+        own = 1 + 1 / np.maximum(self.residuals[1].known[at], 1)
         free = _sum(usable / own)
-        sampling = _sum((self.sampling[at] * usable[:, :, None]).transpose(0, 2, 1)) / n[:, None]
-        floor, floor_along, floor_squares = sampling[:, 0], sampling[:, 1], sampling[:, 2]
-        trace, cap = spans.trace, spans.cap[:, None]
+        cap = spans.cap[:, None]
         high = squares > cap
         weight = np.sqrt(np.where(high, cap / np.where(high, squares, 1), 1) / own) * usable / GRID
-
-        days = near.values[at]
         neighbours = np.maximum((usable[:, 1:] & usable[:, :-1]).sum(axis=1), 1)
-        lagged = np.einsum("cdb,cdb->cd", days[:, 1:], days[:, :-1]) * (weight[:, 1:] * weight[:, :-1])
-        whole_correlation = np.clip(_sum(lagged) / neighbours / trace + 1 / free, 0, MAX_AUTOCORRELATION)
-        whole = self._variance(spans, trace, floor, spans.recent_floor[:, 0], whole_correlation)
+        lagged = self.lagged[window[:, 1:], at[1]] * (weight[:, 1:] * weight[:, :-1])
+        correlation = np.clip(_sum(lagged) / neighbours / spans.trace + 1 / free, 0, MAX_AUTOCORRELATION)
+        noise = _Noise(window, spans.series, usable, weight, n, free, neighbours, correlation, np.zeros(len(n)))
+        variance = self._variance(spans, spans.trace, self._floor(noise, 0), self._recent_floor(spans, 0), correlation)
+        return replace(noise, variance=variance)
 
+    def _floor(self, noise: _Noise, which: int) -> np.ndarray:
+        """Sampling noise of a reference day."""
+        return _sum(self.sampling[which][noise.at] * noise.usable) / noise.days
+
+    def _recent_floor(self, spans: _Spans, which: int) -> np.ndarray:
+        """Sampling noise of a day of the span."""
+        known = self.residuals[spans.lag].known[spans.at] > 0
+        return _sum(self.sampling[which][spans.at] * known) / known.sum(axis=1)
+
+    def _scores(self, spans: _Spans, noise: _Noise) -> tuple[np.ndarray, np.ndarray]:
+        days, weight, n = self.residuals[1].values[noise.at], noise.weight, noise.days
         length = np.sqrt(spans.size)
         along = np.einsum("cdb,cb->cd", days, spans.shift) * weight / (spans.days * length * GRID)[:, None]
         power = _sum(along**2)
-        lagged = _sum(along[:, 1:] * along[:, :-1]) / neighbours * n
-        correlation = np.clip(lagged / np.where(power > 0, power, 1) + 1 / free, 0, MAX_AUTOCORRELATION)
-        variance = np.maximum(power / n, floor_along)
+        lagged = _sum(along[:, 1:] * along[:, :-1]) / noise.neighbours * n
+        correlation = np.clip(lagged / np.where(power > 0, power, 1) + 1 / noise.free, 0, MAX_AUTOCORRELATION)
+        floor = self._floor(noise, 1)
+        variance = np.maximum(power / n, floor)
         directed = self._variance(
-            spans, variance, floor_along, spans.recent_floor[:, 1], np.maximum(correlation, whole_correlation)
+            spans, variance, floor, self._recent_floor(spans, 1), np.maximum(correlation, noise.correlation)
         )
-        ratio = spans.size / np.maximum(whole, directed)
-        independent = np.clip(whole / directed, 1, n)
-        score = _normal_score(ratio, independent, free)
+        ratio = spans.size / np.maximum(noise.variance, directed)
+        independent = np.clip(noise.variance / directed, 1, n)
+        score = _normal_score(ratio, independent, noise.free)
         rows = np.flatnonzero(score >= _LIKELY)
-        squares = _squared_eigenvalues(days[rows], weight[rows], trace[rows], n[rows])
-        most = trace[rows] ** 2 / np.maximum(squares, floor_squares[rows])
-        score[rows] = _normal_score(ratio[rows], np.clip(independent[rows], 1, np.maximum(most, 1)), free[rows])
+        likely, trace = _take(noise, rows), spans.trace[rows]
+        squares = _squared_eigenvalues(days[rows], likely.weight, trace, likely.days)
+        most = trace**2 / np.maximum(squares, self._floor(likely, 2))
+        score[rows] = _normal_score(ratio[rows], np.clip(independent[rows], 1, np.maximum(most, 1)), likely.free)
         return score, np.sqrt(variance) / length
 
     @staticmethod
@@ -245,9 +275,14 @@ class Scorer:
         fading = np.maximum(FADING, correlation)
         recent = variance + np.maximum(recent_floor - floor, 0)
         long = 1 + 2 * correlation / (1 - fading)
-        return recent * _inflation(correlation, fading, spans.days) * spans.per_recent_day + (
-            variance * long * spans.per_reference_day
-        )
+        recent *= _inflation(correlation, fading, spans.days) / spans.days
+        return recent + variance * long * spans.per_reference_day
+
+
+def _take(record, rows: np.ndarray):
+    """Some rows of a _Spans or a _Noise."""
+    columns = {name: value for name, value in vars(record).items() if isinstance(value, np.ndarray)}
+    return replace(record, **{name: value[rows] for name, value in columns.items()})
 
 
 def _persistent(spans: _Spans, values, known, along) -> np.ndarray:
@@ -299,16 +334,16 @@ def _running(values: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _at(values: np.ndarray, days: np.ndarray) -> np.ndarray:
-    """values[days], and 0 before the first day."""
-    if len(days) and days[0] >= 0:
-        return values[days[0] : days[0] + len(days)]
-    taken = values[np.maximum(days, 0)]
-    taken[days < 0] = 0
-    return taken
+def _squared_differences(sums: np.ndarray, days: np.ndarray, length: int) -> np.ndarray:
+    """(days, series): |sums[day] − sums[day − length]|²."""
+    squares = np.empty((len(days), sums.shape[1]))
+    for part in in_cache(len(days), *sums.shape[1:]):
+        shift = sums[days[part]] - at_days(sums, days[part] - length)
+        np.einsum("tsb,tsb->ts", shift, shift, out=squares[part])
+    return squares
 
 
-def _windows(values: np.ndarray, last: np.ndarray, missing: float = np.inf) -> np.ndarray:
+def _windows(values: np.ndarray, last: np.ndarray, missing: float = 0) -> np.ndarray:
     """(days, series, REFERENCE_DAYS): the values of the days that end on each of `last`, `missing` before the first."""
     if not len(last):
         return np.zeros((0, values.shape[1], REFERENCE_DAYS))
