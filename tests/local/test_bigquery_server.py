@@ -1,4 +1,5 @@
-"""The corrections of the emulator, each with a test that fails without it; that of the sixth is in test_tables."""
+"""The corrections of the emulator, each with a test that fails without it; that of the sixth is in test_tables.
+What is for speed alone is held to the same rows."""
 
 import subprocess
 from pathlib import Path
@@ -78,6 +79,37 @@ def test_what_is_said_of_one_table_without_listing_all_is_right(client):
         client.get_table("corrections.its")
     job = client.query("SELECT 1 AS n UNION ALL SELECT 2")
     assert client.get_table(job.destination).num_rows == 2 == job.result().total_rows
+
+
+UNNESTED = {
+    "SELECT n, e.x FROM corrections.arrays CROSS JOIN UNNEST(a) AS e WHERE e.x > 0": [(1, 1), (4, 5)],
+    "SELECT t.n, e.x FROM corrections.arrays AS t, UNNEST(t.a) AS e WHERE t.n > 1": [(4, None), (4, 5)],
+    "SELECT arrays.n, COUNT(*) FROM corrections.arrays, UNNEST(arrays.a) AS e GROUP BY n": [(1, 2), (4, 2)],
+    "SELECT n, e.x FROM (SELECT n, a FROM corrections.arrays), UNNEST(a) AS e WHERE e.x < 0": [(1, -1)],
+    "SELECT n, y FROM corrections.arrays, UNNEST(a) AS e, UNNEST(e.l) AS y WHERE y > 1 AND e.x > 0": [(1, 2), (4, 7)],
+    "SELECT n, i FROM corrections.arrays, UNNEST(a) AS e WITH OFFSET AS i WHERE e.x < 0": [(1, 1)],
+    "SELECT n, e.x FROM corrections.arrays LEFT JOIN UNNEST(a) AS e WHERE n < 3 AND ifnull(e.x, 1) > 0":
+        [(1, 1), (2, None)],
+    "SELECT n, JSON_VALUE(TO_JSON_STRING(t), '$.c') FROM corrections.arrays AS t, UNNEST(a) AS e WHERE e.x = 5":
+        [(4, "9")],
+    "SELECT n, (SELECT SUM(e.x) FROM UNNEST(a) AS e WHERE e.x > 0) FROM corrections.arrays WHERE n != 3":
+        [(1, 1), (2, None), (4, 5)],
+    "SELECT n, (SELECT SUM(y) FROM (SELECT e.l AS l FROM UNNEST(a) AS e), UNNEST(l) AS y WHERE y > 1)"
+    " FROM corrections.arrays WHERE n != 3": [(1, 2), (2, None), (4, 15)],
+    # The table has a column of the element's name.
+    "SELECT n, c.x FROM corrections.arrays, UNNEST(a) AS c WHERE c.x > 0": [(1, 1), (4, 5)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", UNNESTED)
+def test_an_array_that_is_taken_apart_has_the_rows_it_has_in_bigquery(client, sql):
+    client.query_and_wait(
+        "CREATE TABLE IF NOT EXISTS corrections.arrays AS"
+        " SELECT 1 AS n, 9 AS c, [STRUCT(1 AS x, [1, 2] AS l), (-1, [])] AS a"
+        " UNION ALL SELECT 2, 9, [] UNION ALL SELECT 3, 9, NULL UNION ALL SELECT 4, 9, [(5, [7]), (NULL, [8])]"
+    )
+    rows = [tuple(row.values()) for row in client.query_and_wait(sql)]
+    assert sorted(rows, key=lambda row: (row[0], row[1] is not None, row[1])) == UNNESTED[sql]
 
 
 def test_any_other_query_without_the_filter_is_still_refused(client):

@@ -1,4 +1,4 @@
-"""Starts the BigQuery emulator with six corrections that dbt-bigquery and our tables need, and one for speed.
+"""Starts the BigQuery emulator with six corrections that dbt-bigquery and our tables need, and two for speed.
 
 Runs on its own in the emulator's environment (`python -P bigquery_server.py --host ... `, the arguments of
 local-bigquery), so it imports nothing of this package.
@@ -175,6 +175,66 @@ def look_at_one_table_without_listing_all() -> None:
     database.fetch = fetch_by_the_shorter_way
 
 
+def unnest_in_the_select_list() -> None:
+    """DuckDB joins a table with an array of its own by the hash of every row as soon as something filters the two, and
+    takes the array apart in the SELECT list with no join: a tenth of the time on long arrays."""
+    from local_bigquery.sql.rules import NODE_RULES
+    from sqlglot import exp
+
+    def rewrite(node, _context):
+        joins = node.args.get("joins") if isinstance(node, exp.Select) else None
+        if not joins or len(joins) > 1 or not _is_plain_unnest(joins[0]):
+            return node
+        if _names_whole_rows(node) or _is_an_expression(node):
+            return node
+        array, table = joins[0].this, node.args["from_"].this
+        name = table.alias_or_name or "_t"
+        source = table if table.alias_or_name else exp.alias_(table, name, table=True)
+        element = array.args["alias"].columns[0].name
+        taken_apart = exp.alias_(exp.Unnest(expressions=array.expressions), element, quoted=True)
+        # The element comes first: where the table has a column of its name, BigQuery means the element.
+        node.args["from_"].set("this", exp.select(taken_apart, exp.Star()).from_(source).subquery(name))
+        node.set("joins", [])
+        return node
+
+    NODE_RULES.append(rewrite)
+
+
+def _is_plain_unnest(join) -> bool:
+    """CROSS JOIN UNNEST(array) AS element, without an offset."""
+    from sqlglot import exp
+
+    array = join.this
+    return (
+        isinstance(array, exp.Unnest)
+        and not (join.side or join.args.get("on") or join.args.get("using") or array.args.get("offset"))
+        and len(array.expressions) == 1
+        and array.args.get("alias") is not None
+        and len(array.args["alias"].columns) == 1
+    )
+
+
+def _names_whole_rows(select) -> bool:
+    """Whether it says * or a table's name for a row; there the element would be one column too many."""
+    from sqlglot import exp
+
+    name = select.args["from_"].this.alias_or_name
+    return any(not isinstance(star.parent, exp.Count) for star in select.find_all(exp.Star)) or any(
+        column.name == name and not column.table for column in select.find_all(exp.Column)
+    )
+
+
+def _is_an_expression(select) -> bool:
+    """Whether it is asked for each row of another query, or in a function: DuckDB refuses the SELECT list there."""
+    from sqlglot import exp
+
+    tables = (exp.Select, exp.Subquery, exp.From, exp.Join, exp.CTE, exp.With, exp.SetOperation, exp.Insert)
+    around = select.parent
+    while isinstance(around, tables):
+        around = around.parent
+    return not (around is None or isinstance(around, exp.Create) and around.args.get("kind") in ("TABLE", "VIEW"))
+
+
 def main() -> None:
     version = importlib.metadata.version("local-bigquery")
     if version != CHECKED_VERSION:
@@ -189,6 +249,7 @@ def main() -> None:
     load_json_strings_as_they_are()
     change_definitions_one_after_the_other()
     look_at_one_table_without_listing_all()
+    unnest_in_the_select_list()
 
     from local_bigquery import cli
 
