@@ -78,7 +78,8 @@ def test_what_is_said_of_one_table_without_listing_all_is_right(client):
     with pytest.raises(NotFound):
         client.get_table("corrections.its")
     job = client.query("SELECT 1 AS n UNION ALL SELECT 2")
-    assert client.get_table(job.destination).num_rows == 2 == job.result().total_rows
+    rows = job.result()
+    assert client.get_table(job.destination).num_rows == 2 == rows.total_rows
 
 
 UNNESTED = {
