@@ -1,6 +1,5 @@
 """What tests of several rooms need: days, checksums and the rows of a warehouse."""
 
-import hashlib
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -16,11 +15,7 @@ def days(first: date, last: date) -> list[date]:
 
 
 def command(settings: Settings, *arguments: object) -> subprocess.CompletedProcess:
-    """`./warehouse ARGUMENTS` in a process of its own, whatever becomes of it.
-
-    Not in this process: dbt looks through the call stack and every imported module at each start, and a test run has
-    many of both.
-    """
+    """`./warehouse ARGUMENTS` in a process of its own, whatever becomes of it."""
     process = begin(settings, *arguments)
     out, err = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -42,9 +37,11 @@ def succeed(settings: Settings, *arguments: object) -> subprocess.CompletedProce
 
 def checksum(warehouse: Warehouse, table: str, condition: str = "TRUE") -> tuple[int, str]:
     """(rows, digest) of a table's rows whatever their order."""
-    rows = warehouse.rows(f"SELECT TO_HEX(MD5(TO_JSON_STRING(t))) AS digest FROM {table} AS t WHERE {condition}")
-    digests = sorted(row["digest"] for row in rows)
-    return len(digests), hashlib.md5("".join(digests).encode()).hexdigest()
+    [found] = warehouse.rows(
+        "SELECT COUNT(*) AS n, TO_HEX(MD5(IFNULL(STRING_AGG(digest, '' ORDER BY digest), ''))) AS digest"
+        f" FROM (SELECT TO_HEX(MD5(TO_JSON_STRING(t))) AS digest FROM {table} AS t WHERE {condition})"
+    )
+    return found["n"], found["digest"]
 
 
 def checksums(warehouse: Warehouse, first: date, last: date) -> dict[str, tuple[int, str]]:

@@ -154,7 +154,11 @@ def _reading(settings: Settings, inputs: dict[str, str]):
 def _invoke(settings: Settings, arguments: list[str], manifest=None, target: Path | None = None):
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     from dbt.cli.main import dbtRunner
+    from dbt_common.behavior_flags import BehaviorFlagRendered
 
+    # For the text of a warning dbt looks, flag by flag, through the call stack and every imported module: seconds a run
+    # where many are imported.
+    BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt.adapters.bigquery.impl")
     paths = [
         "--project-dir",
         str(PROJECT),
