@@ -47,31 +47,34 @@ def at_days(values: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 def roots(counts: np.ndarray) -> np.ndarray:
     """√share, int32 in grid units, of counts (series, days, buckets); 0 on days without any."""
-    shares = counts / np.maximum(counts.sum(axis=2, keepdims=True), 1)
-    return np.rint(np.sqrt(shares, out=shares) * GRID).astype(np.int32)
+    found = np.empty(counts.shape, np.int32)
+    for part in in_cache(*counts.shape):
+        shares = counts[part].astype(np.float64)
+        shares /= np.maximum(counts[part].sum(axis=2, keepdims=True), 1).astype(np.float64)
+        np.sqrt(shares, out=shares)
+        shares *= GRID
+        found[part] = np.rint(shares, out=shares)
+    return found
 
 
 def residuals(x: np.ndarray, learn: np.ndarray, data: np.ndarray, lags=tuple(LAGS)) -> dict[int, Residuals]:
     """lag → residuals of the days with data. learn: (days, series), the days that others may be measured against."""
-    days = len(x)
     sums = np.where(learn[:, :, None], x, 0)
     known = learn.astype(np.float64)
-    for day in range(7, days):
+    for day in range(7, len(x)):
         sums[day] += sums[day - 7]
         known[day] += known[day - 7]
     found = {}
     for lag in lags:
-        near, far = 7 * lag, 7 * (lag + WEEKS)
-        values, n = np.zeros_like(x), np.zeros_like(known)
-        values[near:] = sums[:-near] if days > near else 0
-        n[near:] = known[:-near] if days > near else 0
-        if days > far:
-            values[far:] -= sums[:-far]
-            n[far:] -= known[:-far]
-        n[~data] = 0
-        values /= -np.maximum(n, 1)[:, :, None]
-        values += x
-        np.rint(values, out=values)
-        values *= (n > 0)[:, :, None]
+        values, n = np.empty_like(x), np.empty_like(known)
+        for part in in_cache(*x.shape):
+            near = np.arange(part.start, part.stop) - 7 * lag
+            n[part] = np.where(data[part], at_days(known, near) - at_days(known, near - 7 * WEEKS), 0)
+            one = values[part]
+            np.subtract(at_days(sums, near), at_days(sums, near - 7 * WEEKS), out=one)
+            one /= -np.maximum(n[part], 1)[:, :, None]
+            one += x[part]
+            np.rint(one, out=one)
+            one[n[part] == 0] = 0
         found[lag] = Residuals(values, n)
     return found

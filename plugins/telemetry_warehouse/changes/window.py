@@ -192,16 +192,24 @@ class Scorer:
         known = self.residuals[spans.lag].known[spans.at] > 0
         if spans.length > 7:
             spans, known = self._without_outliers(spans, known)
-        noise = self._noise(spans)
-        rows = np.flatnonzero(spans.size >= _SCREEN * noise.variance)
-        spans, noise, known = _take(spans, rows), _take(noise, rows), known[rows]
+            # Few long spans stand out of the noise, and nearly all of those persist; with short ones it is not so.
+            rows, _ = self._above_noise(spans)
+            spans, known = _take(spans, rows), known[rows]
         values = self.residuals[spans.lag].values[spans.at] * known[:, :, None]
         along = np.einsum("cdb,cb->cd", values, spans.shift)
         rows = np.flatnonzero(_persistent(spans, values, known, along))
-        spans, noise, along, known = _take(spans, rows), _take(noise, rows), along[rows], known[rows]
+        spans, along, known = _take(spans, rows), along[rows], known[rows]
+        rows, noise = self._above_noise(spans)
+        spans, along, known = _take(spans, rows), along[rows], known[rows]
         score, doubt = self._scores(spans, noise)
         changed = spans.day - spans.length + 1 + _change_point(along, known, spans.days)
         return Candidates(spans.day, spans.series, score, changed, doubt, np.full(len(score), spans.lag))
+
+    def _above_noise(self, spans: _Spans) -> tuple[np.ndarray, _Noise]:
+        """Which spans may score MIN_SCORE, and their noise."""
+        noise = self._noise(spans)
+        rows = np.flatnonzero(spans.size >= _SCREEN * noise.variance)
+        return rows, _take(noise, rows)
 
     def _without_outliers(self, spans: _Spans, known: np.ndarray) -> tuple[_Spans, np.ndarray]:
         """Those that are still large without them, and which of their days (spans, length) count."""
