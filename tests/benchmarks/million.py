@@ -56,11 +56,15 @@ def land_a_day(settings: Settings, clients: int) -> tuple[Warehouse, int]:
     return warehouse, land(warehouse, until_empty=True).landed
 
 
-def multiply(warehouse: Warehouse, copies: int) -> None:
-    """Puts the landed pings beside themselves, so that live has them `copies` times, each time from other clients."""
+def multiply(warehouse: Warehouse, copies: int, there: int = 1) -> None:
+    """Puts the landed pings, which live has `there` times, beside themselves until it has them `copies` times, of other
+    clients each time."""
     warehouse.ensure_dataset("benchmark")
-    warehouse.query(f"CREATE TABLE benchmark.landed AS SELECT * FROM {LIVE} WHERE DATE(submission_timestamp) = '{DAY}'")
-    for first in range(1, copies, COPIES_AT_ONCE):
+    warehouse.query(
+        "CREATE TABLE IF NOT EXISTS benchmark.landed AS"
+        f" SELECT * FROM {LIVE} WHERE DATE(submission_timestamp) = '{DAY}'"
+    )
+    for first in range(there, copies, COPIES_AT_ONCE):
         _copy(warehouse, first, min(first + COPIES_AT_ONCE, copies) - 1)
 
 

@@ -88,6 +88,8 @@ UNNESTED = {
     "SELECT arrays.n, COUNT(*) FROM corrections.arrays, UNNEST(arrays.a) AS e GROUP BY n": [(1, 2), (4, 2)],
     "SELECT n, e.x FROM (SELECT n, a FROM corrections.arrays), UNNEST(a) AS e WHERE e.x < 0": [(1, -1)],
     "SELECT n, y FROM corrections.arrays, UNNEST(a) AS e, UNNEST(e.l) AS y WHERE y > 1 AND e.x > 0": [(1, 2), (4, 7)],
+    "SELECT n, y FROM (SELECT n, e.l AS l FROM corrections.arrays, UNNEST(a) AS e WHERE e.x > 0), UNNEST(l) AS y"
+    " WHERE y > 1": [(1, 2), (4, 7)],
     "SELECT n, i FROM corrections.arrays, UNNEST(a) AS e WITH OFFSET AS i WHERE e.x < 0": [(1, 1)],
     "SELECT n, e.x FROM corrections.arrays LEFT JOIN UNNEST(a) AS e WHERE n < 3 AND ifnull(e.x, 1) > 0":
         [(1, 1), (2, None)],
@@ -97,6 +99,16 @@ UNNESTED = {
         [(1, 1), (2, None), (4, 5)],
     "SELECT n, (SELECT SUM(y) FROM (SELECT e.l AS l FROM UNNEST(a) AS e), UNNEST(l) AS y WHERE y > 1)"
     " FROM corrections.arrays WHERE n != 3": [(1, 2), (2, None), (4, 15)],
+    "SELECT n, ARRAY_LENGTH(ARRAY(SELECT AS STRUCT e.x AS x, c AS c FROM UNNEST(a) AS e)) FROM corrections.arrays":
+        [(1, 2), (2, 0), (3, 0), (4, 2)],
+    "SELECT n, TO_JSON_STRING(ARRAY(SELECT AS STRUCT e.x AS key, n + e.x AS sum FROM UNNEST(a) AS e))"
+    " FROM corrections.arrays WHERE n IN (1, 3)": [(1, '[{"key":1,"sum":2},{"key":-1,"sum":0}]'), (3, "[]")],
+    "SELECT n, y FROM corrections.arrays, UNNEST(ARRAY(SELECT e.x * 2 FROM UNNEST(a) AS e)) AS y WHERE y > 0":
+        [(1, 2), (4, 10)],
+    "SELECT n, ARRAY(SELECT MAX(e.x) FROM UNNEST(a) AS e)[OFFSET(0)] FROM corrections.arrays WHERE n IN (1, 4)":
+        [(1, 1), (4, 5)],
+    "SELECT n, ARRAY(SELECT DISTINCT SIGN(e.x) FROM UNNEST(a) AS e ORDER BY 1)[OFFSET(0)] FROM corrections.arrays"
+    " WHERE n = 1": [(1, -1)],
     # The table has a column of the element's name.
     "SELECT n, c.x FROM corrections.arrays, UNNEST(a) AS c WHERE c.x > 0": [(1, 1), (4, 5)],
 }  # fmt: skip

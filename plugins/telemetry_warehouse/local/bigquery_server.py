@@ -1,4 +1,4 @@
-"""Starts the BigQuery emulator with six corrections that dbt-bigquery and our tables need, and four for speed.
+"""Starts the BigQuery emulator with six corrections that dbt-bigquery and our tables need, and five for speed.
 
 Runs on its own in the emulator's environment (`python -P bigquery_server.py --host ... `, the arguments of
 local-bigquery), so it imports nothing of this package.
@@ -234,14 +234,48 @@ def unnest_in_the_select_list() -> None:
     NODE_RULES.append(rewrite)
 
 
-def _is_plain_unnest(join) -> bool:
-    """CROSS JOIN UNNEST(array) AS element, without an offset."""
+def make_arrays_of_arrays_in_place() -> None:
+    """ARRAY(SELECT ... FROM UNNEST(array) AS element) is a query for each row to DuckDB, which asks it even where
+    nothing reads the result. Where it says nothing more than that, it is a list_transform."""
+    from local_bigquery.sql.rules import NODE_RULES
     from sqlglot import exp
 
-    array = join.this
+    clauses = {"expressions", "from_", "kind"}
+
+    def rewrite(node, _context):
+        select = node.expressions[0] if isinstance(node, exp.Array) and node.expressions else None
+        if not isinstance(select, exp.Select) or {key for key, value in select.args.items() if value} - clauses:
+            return node
+        array, values = select.args["from_"].this, select.expressions
+        if not _is_plain_array(array) or select.find(exp.AggFunc, exp.Window, exp.Star, exp.Subquery, exp.Exists):
+            return node
+        if select.args.get("kind") == "STRUCT":
+            if not all(value.alias for value in values):
+                return node
+            fields = [exp.PropertyEQ(this=exp.to_identifier(v.alias), expression=v.unalias()) for v in values]
+            made = exp.Struct(expressions=fields)
+        elif len(values) == 1 and not select.args.get("kind"):
+            made = values[0].unalias()
+        else:
+            return node
+        each = exp.Lambda(this=made, expressions=[exp.to_identifier(array.args["alias"].columns[0].name)])
+        return exp.func("coalesce", exp.func("list_transform", array.expressions[0], each), exp.Array(expressions=[]))
+
+    NODE_RULES.append(rewrite)
+
+
+def _is_plain_unnest(join) -> bool:
+    """CROSS JOIN UNNEST(array) AS element, without an offset."""
+    return not (join.side or join.args.get("on") or join.args.get("using")) and _is_plain_array(join.this)
+
+
+def _is_plain_array(array) -> bool:
+    """UNNEST(array) AS element, without an offset."""
+    from sqlglot import exp
+
     return (
         isinstance(array, exp.Unnest)
-        and not (join.side or join.args.get("on") or join.args.get("using") or array.args.get("offset"))
+        and not array.args.get("offset")
         and len(array.expressions) == 1
         and array.args.get("alias") is not None
         and len(array.args["alias"].columns) == 1
@@ -253,8 +287,10 @@ def _names_whole_rows(select) -> bool:
     from sqlglot import exp
 
     name = select.args["from_"].this.alias_or_name
-    return any(not isinstance(star.parent, exp.Count) for star in select.find_all(exp.Star)) or any(
-        column.name == name and not column.table for column in select.find_all(exp.Column)
+    own = [star for star in select.find_all(exp.Star) if star.find_ancestor(exp.Select) is select]
+    return any(not isinstance(star.parent, exp.Count) for star in own) or any(
+        (column.name == name and not column.table) or (column.table == name and column.is_star)
+        for column in select.find_all(exp.Column)
     )
 
 
@@ -286,6 +322,7 @@ def main() -> None:
     ask_of_a_job_only_what_is_needed()
     collect_garbage_seldom()
     unnest_in_the_select_list()
+    make_arrays_of_arrays_in_place()
 
     from local_bigquery import cli
 
