@@ -142,10 +142,21 @@ def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]
     land_until_past(warehouse, day, say)
     prepare(warehouse)
     try:
-        return _build_tables(warehouse, day, run_id, say)
-    finally:
-        say(f"report: {report.write(warehouse, day)}")
-        digest.tell(warehouse, day, say)
+        outcomes = _build_tables(warehouse, day, run_id, say)
+    except Exception:
+        try:
+            _tell(warehouse, day, say)
+        except Exception as error:
+            # What stopped the night is what the caller must hear of.
+            say(f"nobody was told of the night: {error}")
+        raise
+    _tell(warehouse, day, say)
+    return outcomes
+
+
+def _tell(warehouse: Warehouse, day: date, say: Callable[[str], None]) -> None:
+    say(f"report: {report.write(warehouse, day)}")
+    digest.tell(warehouse, day, say)
 
 
 def _build_tables(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]) -> list[stages.Outcome]:
