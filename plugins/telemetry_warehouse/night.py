@@ -143,7 +143,7 @@ def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]
     prepare(warehouse)
     try:
         outcomes = _build_tables(warehouse, day, run_id, say)
-    except Exception:
+    except BaseException:
         try:
             _tell(warehouse, day, say)
         except Exception as error:

@@ -109,8 +109,32 @@ UNNESTED = {
         [(1, 1), (4, 5)],
     "SELECT n, ARRAY(SELECT DISTINCT SIGN(e.x) FROM UNNEST(a) AS e ORDER BY 1)[OFFSET(0)] FROM corrections.arrays"
     " WHERE n = 1": [(1, -1)],
-    # The table has a column of the element's name.
+    # The table, or a column of it, has the element's name.
     "SELECT n, c.x FROM corrections.arrays, UNNEST(a) AS c WHERE c.x > 0": [(1, 1), (4, 5)],
+    "SELECT arrays.c, COUNT(*) FROM corrections.arrays, UNNEST(a) AS c GROUP BY arrays.c": [(9, 4)],
+    "SELECT COUNT(DISTINCT T.c), MIN(x.x) FROM corrections.arrays AS T, UNNEST(t.a) AS x": [(1, -1)],
+    "SELECT c_1, n FROM (SELECT n, n + 1 AS c_1, a FROM corrections.arrays), UNNEST(a) AS c WHERE c.x = 5": [(5, 4)],
+    "SELECT n, JSON_VALUE(TO_JSON_STRING(t), '$.e') FROM corrections.arrays AS T, UNNEST(a) AS e WHERE e.x = 5":
+        [(4, None)],
+    "SELECT n, ARRAY(SELECT t.x FROM UNNEST(t.a) AS t)[OFFSET(0)]"
+    " FROM (SELECT n, 7 AS x, a FROM corrections.arrays) AS t WHERE n IN (1, 4)": [(1, 1), (4, 5)],
+    "SELECT n, ARRAY(SELECT v.x FROM UNNEST(a) AS v)[OFFSET(0)]"
+    " FROM (SELECT n, a, STRUCT(99 AS x) AS v FROM corrections.arrays) WHERE n IN (1, 4)": [(1, 1), (4, 5)],
+    "SELECT n, ARRAY(SELECT t.c + c.x FROM UNNEST(t.a) AS c)[OFFSET(0)] FROM corrections.arrays AS t WHERE n IN (1, 4)":
+        [(1, 10), (4, 14)],
+    "SELECT n, ARRAY(SELECT n FROM UNNEST([STRUCT(1 AS n, 2 AS m), (3, 4)]) AS s)[OFFSET(1)] FROM corrections.arrays"
+    " WHERE n = 4": [(4, 3)],
+    "SELECT n, k FROM corrections.arrays, UNNEST([STRUCT(1 AS k, 2 AS m), (3, 4)]) AS s WHERE n = 1": [(1, 1), (1, 3)],
+    # What comes before the array is no table.
+    "SELECT x, y FROM UNNEST([1, 2]) AS x, UNNEST([x * 10]) AS y WHERE y > 0": [(1, 10), (2, 20)],
+    "SELECT u.n, e.x FROM (corrections.arrays AS u JOIN (SELECT 1 AS n) AS v USING (n)), UNNEST(u.a) AS e"
+    " WHERE e.x > 0": [(1, 1)],
+    "SELECT ARRAY(SELECT 1)[OFFSET(0)] AS one, 2 AS two": [(1, 2)],
+    # Not to be said of one element after the other.
+    "SELECT n, ARRAY(SELECT AS STRUCT ARRAY(SELECT y FROM UNNEST(e.l) AS y ORDER BY y DESC) AS l FROM UNNEST(a) AS e)"
+    "[OFFSET(0)].l[OFFSET(0)] FROM corrections.arrays WHERE n IN (1, 4)": [(1, 2), (4, 7)],
+    "SELECT n, ARRAY_LENGTH(ARRAY(SELECT AS STRUCT APPROX_QUANTILES(e.x, 2) AS q FROM UNNEST(a) AS e))"
+    " FROM corrections.arrays WHERE n = 1": [(1, 1)],
 }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ local-bigquery), so it imports nothing of this package.
 import contextvars
 import gc
 import importlib.metadata
+import itertools
+import re
 import sys
 import threading
 
@@ -186,7 +188,7 @@ def collect_garbage_seldom() -> None:
 
 def ask_of_a_job_only_what_is_needed() -> None:
     """Every job listed all tables to find the temporary ones, of which a connection of its own has none, and wrote into
-    a table that it had begun to run, which nothing reads."""
+    a table that it had begun to run. A job that runs says that it is pending: either way it is not done."""
     from local_bigquery.jobs import query, runner
 
     execute, save = query.execute, runner.store.save
@@ -217,14 +219,14 @@ def unnest_in_the_select_list() -> None:
 
     def rewrite(node, _context):
         joins = node.args.get("joins") if isinstance(node, exp.Select) else None
-        if not joins or len(joins) > 1 or not _is_plain_unnest(joins[0]):
-            return node
-        if _names_whole_rows(node) or _is_an_expression(node):
+        if not joins or len(joins) > 1 or not _is_plain_unnest(joins[0]) or not _is_table(node.args["from_"].this):
             return node
         array, table = joins[0].this, node.args["from_"].this
         name = table.alias_or_name or "_t"
-        source = table if table.alias_or_name else exp.alias_(table, name, table=True)
         element = array.args["alias"].columns[0].name
+        if _may_mean_another_column(node, name, element) or _is_an_expression(node):
+            return node
+        source = table if table.alias_or_name else exp.alias_(table, name, table=True)
         taken_apart = exp.alias_(exp.Unnest(expressions=array.expressions), element, quoted=True)
         # The element comes first: where the table has a column of its name, BigQuery means the element.
         node.args["from_"].set("this", exp.select(taken_apart, exp.Star()).from_(source).subquery(name))
@@ -241,27 +243,44 @@ def make_arrays_of_arrays_in_place() -> None:
     from sqlglot import exp
 
     clauses = {"expressions", "from_", "kind"}
+    # Macros and functions of others are anonymous: they may aggregate, or ask.
+    refused = (exp.AggFunc, exp.Window, exp.Star, exp.Query, exp.Subquery, exp.Exists, exp.Anonymous)
+    numbers = itertools.count()
 
     def rewrite(node, _context):
         select = node.expressions[0] if isinstance(node, exp.Array) and node.expressions else None
         if not isinstance(select, exp.Select) or {key for key, value in select.args.items() if value} - clauses:
             return node
-        array, values = select.args["from_"].this, select.expressions
-        if not _is_plain_array(array) or select.find(exp.AggFunc, exp.Window, exp.Star, exp.Subquery, exp.Exists):
+        values, kind = select.expressions, select.args.get("kind")
+        if not select.args.get("from_") or not _is_plain_array(select.args["from_"].this):
             return node
-        if select.args.get("kind") == "STRUCT":
-            if not all(value.alias for value in values):
-                return node
+        if any(value.find(*refused) for value in values):
+            return node
+        if kind == "STRUCT" and all(value.alias for value in values):
             fields = [exp.PropertyEQ(this=exp.to_identifier(v.alias), expression=v.unalias()) for v in values]
             made = exp.Struct(expressions=fields)
-        elif len(values) == 1 and not select.args.get("kind"):
+        elif len(values) == 1 and not kind:
             made = values[0].unalias()
         else:
             return node
-        each = exp.Lambda(this=made, expressions=[exp.to_identifier(array.args["alias"].columns[0].name)])
+        array = select.args["from_"].this
+        # A name of its own: DuckDB takes one that a table or a column has too for theirs.
+        name = f"_element_{next(numbers)}"
+        _rename_first_part(made, array.args["alias"].columns[0].name, name)
+        each = exp.Lambda(this=made, expressions=[exp.to_identifier(name)])
         return exp.func("coalesce", exp.func("list_transform", array.expressions[0], each), exp.Array(expressions=[]))
 
     NODE_RULES.append(rewrite)
+
+
+def _rename_first_part(node, old: str, new: str) -> None:
+    """Renames what columns in it begin with: `old` alone, or before a field."""
+    from sqlglot import exp
+
+    for column in node.find_all(exp.Column):
+        part = next(key for key in ("catalog", "db", "table", "this") if column.args.get(key))
+        if column.args[part].name.casefold() == old.casefold():
+            column.set(part, exp.to_identifier(new))
 
 
 def _is_plain_unnest(join) -> bool:
@@ -270,28 +289,42 @@ def _is_plain_unnest(join) -> bool:
 
 
 def _is_plain_array(array) -> bool:
-    """UNNEST(array) AS element, without an offset."""
+    """UNNEST(array) AS element, without an offset, of elements whose fields are named after the element alone."""
     from sqlglot import exp
 
     return (
         isinstance(array, exp.Unnest)
         and not array.args.get("offset")
+        and not array.args.get("explode_array")
         and len(array.expressions) == 1
         and array.args.get("alias") is not None
         and len(array.args["alias"].columns) == 1
     )
 
 
-def _names_whole_rows(select) -> bool:
-    """Whether it says * or a table's name for a row; there the element would be one column too many."""
+def _is_table(source) -> bool:
+    """A table or a subquery, not a join or an array."""
     from sqlglot import exp
 
-    name = select.args["from_"].this.alias_or_name
+    return isinstance(source, exp.Table) or isinstance(source, exp.Subquery) and isinstance(source.this, exp.Query)
+
+
+def _may_mean_another_column(select, name: str, element: str) -> bool:
+    """Whether the select says * or the table's name for a row, where the element would be one column too many, or names
+    a column of the table that the element, or DuckDB's name for a second column of its name, would hide."""
+    from sqlglot import exp
+
+    name, element = name.casefold(), element.casefold()
     own = [star for star in select.find_all(exp.Star) if star.find_ancestor(exp.Select) is select]
-    return any(not isinstance(star.parent, exp.Count) for star in own) or any(
-        (column.name == name and not column.table) or (column.table == name and column.is_star)
-        for column in select.find_all(exp.Column)
-    )
+    if any(not isinstance(star.parent, exp.Count) for star in own):
+        return True
+    for column in select.find_all(exp.Column):
+        said, of = column.name.casefold(), column.table.casefold()
+        if (of == name and (said == element or column.is_star)) or (said == name and not of):
+            return True
+        if re.fullmatch(re.escape(element) + r"_\d+", said):
+            return True
+    return False
 
 
 def _is_an_expression(select) -> bool:
