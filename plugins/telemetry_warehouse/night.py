@@ -25,7 +25,7 @@ from telemetry_warehouse import (
 )
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
-from telemetry_warehouse.errors import GateFailed, Refused
+from telemetry_warehouse.errors import GateFailed, Refused, one_line
 from telemetry_warehouse.gates import sense
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
@@ -148,7 +148,7 @@ def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]
             _tell(warehouse, day, say)
         except Exception as error:
             # What stopped the night is what the caller must hear of.
-            say(f"nobody was told of the night: {error}")
+            say(f"nobody was told of the night: {one_line(error)}")
         raise
     _tell(warehouse, day, say)
     return outcomes

@@ -315,6 +315,7 @@ def _may_mean_another_column(select, name: str, element: str) -> bool:
     from sqlglot import exp
 
     name, element = name.casefold(), element.casefold()
+    second = re.compile(re.escape(element) + r"_\d+")
     own = [star for star in select.find_all(exp.Star) if star.find_ancestor(exp.Select) is select]
     if any(not isinstance(star.parent, exp.Count) for star in own):
         return True
@@ -322,7 +323,7 @@ def _may_mean_another_column(select, name: str, element: str) -> bool:
         said, of = column.name.casefold(), column.table.casefold()
         if (of == name and (said == element or column.is_star)) or (said == name and not of):
             return True
-        if re.fullmatch(re.escape(element) + r"_\d+", said):
+        if second.fullmatch(said):
             return True
     return False
 
