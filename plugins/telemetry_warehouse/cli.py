@@ -1,6 +1,8 @@
 """The `./warehouse` command."""
 
 import argparse
+import atexit
+import gc
 import os
 import socket
 import sys
@@ -359,4 +361,6 @@ def _sample(settings, options):
 
 
 if __name__ == "__main__":
+    # The process ends; looking through all that dbt and Great Expectations have imported takes more than a second.
+    atexit.register(gc.freeze)
     sys.exit(main())

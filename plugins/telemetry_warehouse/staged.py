@@ -9,10 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
+import orjson
+
 from telemetry_warehouse import lineage, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.differences import DayDifference, differences
 from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.gates.history import Profile
+from telemetry_warehouse.gates.judge import Judgement
 from telemetry_warehouse.gates.publish import whole_days
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.plan import Plan, asked
@@ -100,6 +104,7 @@ def _remember(warehouse, planned, one, built, run_id, staged_at) -> None:
         "candidate": built.candidate,
         "row_count": built.rows,
         "checksum": one.step.code,
+        "profile": orjson.dumps(built.judgement.profile).decode(),
     }
     warehouse.load_rows(staged.id, [row])
 
@@ -124,7 +129,7 @@ def publish(
         days = (row["start_date"], row["end_date"])
         candidate = warehouse.client.get_table(row["candidate"])
         table = stages.as_built(step, stages.definition(warehouse, step), candidate)
-        built = Built(table, row["candidate"], row["row_count"], [], {})
+        built = Built(table, row["candidate"], row["row_count"], Judgement([], _profile(row)), {})
         with stages.sole_writer(warehouse, built.table, row["run"]) as token:
             record = {
                 "token": token,
@@ -137,6 +142,12 @@ def publish(
         warehouse.drop(_view(row["candidate"]))
         say(f"{step.table} {runs.text(*days)}: {row['row_count']:,} rows published")
     return [step.table for step in steps]
+
+
+def _profile(row: dict) -> Profile | None:
+    """The profile of what was staged; None where its table has no history to be held against."""
+    profile = orjson.loads(row["profile"] or "null")
+    return profile and [(day and date.fromisoformat(day), app, counts) for day, app, counts in profile]
 
 
 def _last_staged(warehouse: Warehouse, start: date, end: date, selector: str | None) -> list[dict]:

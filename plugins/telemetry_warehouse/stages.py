@@ -19,7 +19,8 @@ from google.cloud import bigquery
 from telemetry_warehouse import dbt, dedup, detection, runs, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
-from telemetry_warehouse.gates.judge import Result, judge
+from telemetry_warehouse.gates import history
+from telemetry_warehouse.gates.judge import Judgement, judge
 from telemetry_warehouse.gates.publish import announce, publish, whole_days
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.locks import table_lock
@@ -51,7 +52,7 @@ class Built:
     table: Table
     candidate: str
     rows: int
-    results: list[Result]
+    judgement: Judgement
     seconds: dict[str, float]
 
 
@@ -91,8 +92,9 @@ def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, 
             runs.record_failure(warehouse, record, error)
             raise
     seconds = built.seconds | {"publish": time.monotonic() - began}
-    warnings = [r.line for r in built.results if not r.passed]
-    outcome = Outcome(step.table, built.rows, len(built.results) - len(warnings), warnings, seconds)
+    results = built.judgement.results
+    warnings = [r.line for r in results if not r.passed]
+    outcome = Outcome(step.table, built.rows, len(results) - len(warnings), warnings, seconds)
     say(
         f"{step.table} {runs.text(start, end)}: {outcome.rows:,} rows, {outcome.expectations} expectations held,"
         f" published in {sum(seconds.values()):.1f} s"
@@ -211,10 +213,10 @@ def build_and_gate(warehouse: Warehouse, step: Step, start: date, end: date, run
     built = warehouse.client.get_table(candidate)
     table = as_built(step, table, built)
     times.append(time.monotonic())
-    results = judge(warehouse, table, candidate, inputs, start, end, run_id)
+    judgement = judge(warehouse, table, candidate, inputs, start, end, run_id)
     times.append(time.monotonic())
     seconds = dict(zip(("build", "gate"), (b - a for a, b in pairwise(times)), strict=True))
-    return Built(table, candidate, built.num_rows, results, seconds)
+    return Built(table, candidate, built.num_rows, judgement, seconds)
 
 
 def as_built(step: Step, table: Table, candidate: bigquery.Table) -> Table:
@@ -227,8 +229,9 @@ def as_built(step: Step, table: Table, candidate: bigquery.Table) -> Table:
 
 def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, end: date, record: dict) -> None:
     """Makes what was built what readers see, with `record` in monitoring.pipeline_runs, and drops the candidate."""
+    # Before the publish, for what is published is done with: nobody would count again.
+    history.remember(warehouse, built.table, built.judgement.profile, start, end)
     if step.kind == "dedup":
-        # Before the publish, for what is published is done with: nobody would count again.
         dedup.record_distances(warehouse, _document_type(warehouse, step).live, built.table, start, end)
     seconds = {f"{part}_seconds": value for part, value in built.seconds.items()}
     known = record | {"row_count": built.rows} | seconds
@@ -262,7 +265,7 @@ def _gate_live(warehouse, live, inputs, start, end, run_id) -> None:
     view = f"{dataset}.{live.name}__{start:%Y%m%d}_{end:%Y%m%d}__{os.getpid()}_{time.time_ns()}"
     warehouse.query(f"CREATE VIEW {view} {EXPIRING} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
     warehouse.ensure(tables.from_file("monitoring", "landing"))
-    judge(warehouse, live, view, inputs, start, end, run_id)
+    history.remember(warehouse, live, judge(warehouse, live, view, inputs, start, end, run_id).profile, start, end)
     warehouse.drop(view)
 
 

@@ -21,6 +21,20 @@ def step(chain, table: str) -> lineage.Step:
     return lineage.load(chain.settings).step(table)
 
 
+def profiles(chain) -> dict[str, list[str]]:
+    """What is known of LAST, by table that --select SELECTED builds: as JSON, for every time that it was published."""
+    rows = chain.rows(
+        "SELECT table_name, profiled_at, ARRAY_AGG(TO_JSON_STRING(STRUCT(app_name, row_count, measures))"
+        " ORDER BY app_name) AS apps FROM monitoring.daily_profiles"
+        f" WHERE submission_date = '{LAST}' AND table_name LIKE 'derived.clients_%_v1'"
+        " GROUP BY table_name, profiled_at ORDER BY table_name, profiled_at"
+    )
+    found = {}
+    for row in rows:
+        found.setdefault(row["table_name"], []).append(str(row["apps"]))
+    return found
+
+
 def test_staging_shows_what_differs_and_publishing_it_swaps_it_in(chain, simulated):
     true = checksums(chain, *DAYS)
     of_day = f"submission_date = '{LAST}' AND app_name = 'Firefox'"
@@ -32,9 +46,10 @@ def test_staging_shows_what_differs_and_publishing_it_swaps_it_in(chain, simulat
         "INSERT INTO derived.active_users_v1 (submission_date, app_name, channel, dau)"
         f" VALUES ('{LAST}', 'Firefox', 'never was', 1)"
     )
-    before = checksums(chain, *DAYS)
+    before, known = checksums(chain, *DAYS), profiles(chain)
     said = succeed(chain.settings, "backfill", LAST, LAST, "--select", SELECTED, "--stage").stdout
     assert checksums(chain, *DAYS) == before
+    assert profiles(chain) == known
     lines = said.splitlines()
 
     def of(table):
@@ -50,6 +65,8 @@ def test_staging_shows_what_differs_and_publishing_it_swaps_it_in(chain, simulat
 
     succeed(chain.settings, "backfill", LAST, LAST, "--select", SELECTED, "--publish")
     assert checksums(chain, *DAYS) == true
+    # As after the night that built the same rows.
+    assert profiles(chain) == {table: [*of_table, of_table[-1]] for table, of_table in known.items()}
 
 
 def test_what_was_staged_is_not_published_once_something_has_changed(chain, simulated):

@@ -9,6 +9,7 @@ from google.api_core.exceptions import BadRequest
 
 from telemetry_warehouse import schemas, stages, tables
 from telemetry_warehouse.errors import GateFailed, WarehouseError
+from telemetry_warehouse.gates import history
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
 from telemetry_warehouse.tables import Table, column
@@ -72,13 +73,13 @@ def rows(warehouse):
 def test_a_table_with_json_inside_a_record_can_be_judged(warehouse):
     row = ("DATE '2013-02-01'", "'a'", "11", "[STRUCT('k' AS key, JSON '1' AS value)]")
     candidate = candidate_of(warehouse, "with_json", row, columns="submission_date, client_id, n, scalars")
-    results = judge(warehouse, ROWS, candidate, {}, DAY, DAY, "test")
+    results = judge(warehouse, ROWS, candidate, {}, DAY, DAY, "test").results
     assert [r.expectation.column for r in results if not r.passed] == ["n"]
 
 
 def test_a_clean_candidate_passes_and_every_result_is_recorded(warehouse, rows):
     candidate = candidate_of(warehouse, "clean", ("DATE '2013-02-01'", "'a'", 1), ("DATE '2013-02-01'", "'b'", 2))
-    results = judge(warehouse, ROWS, candidate, {}, DAY, DAY, "run-clean")
+    results = judge(warehouse, ROWS, candidate, {}, DAY, DAY, "run-clean").results
     assert [r.passed for r in results] == [True] * 4
     recorded = warehouse.rows(
         "SELECT expectation, passed FROM monitoring.gate_results"
@@ -104,7 +105,8 @@ def test_a_critical_failure_names_the_expectation_and_shows_rows_with_their_keys
 
 def test_a_warning_is_reported_with_its_rows_and_lets_the_candidate_through(warehouse, rows):
     candidate = candidate_of(warehouse, "warned", ("DATE '2013-02-01'", "'a'", 11), ("DATE '2013-02-01'", "'b'", 2))
-    [warning] = [r for r in judge(warehouse, ROWS, candidate, {}, DAY, DAY, "run-warned") if not r.passed]
+    results = judge(warehouse, ROWS, candidate, {}, DAY, DAY, "run-warned").results
+    [warning] = [r for r in results if not r.passed]
     assert warning.failed_days == [DAY]
     assert warning.expectation.severity == "warning"
     assert [(e["client_id"], e["n"]) for e in warning.examples] == [("a", 11)]
@@ -160,25 +162,29 @@ def test_the_cost_of_a_gate_does_not_grow_with_its_days(warehouse, rows):
     assert queries(of_days(warehouse, "many_days", *[5] * 30), day(29)) == 1
 
 
-def test_what_has_passed_is_what_later_days_are_held_against(warehouse, rows):
+def test_what_is_remembered_is_what_later_days_are_held_against(warehouse, rows):
     expected = (
         {"type": "expect_row_counts_like_the_weekdays_before", "factor": 2},
         {"type": "expect_nulls_like_the_days_before", "columns": ["client_id"], "points": 0.2, "severity": "warning"},
     )
     table = dataclasses.replace(ROWS, name="history_v1", expectations=expected)
     past = of_days(warehouse, "past", *[300] * 21)
-    assert all(r.passed for r in judge(warehouse, table, past, {}, DAY, day(20), "a"))
+    judgement = judge(warehouse, table, past, {}, DAY, day(20), "a")
+    assert all(r.passed for r in judgement.results)
     few = candidate_of(warehouse, "few", (f"DATE '{day(21)}'", "'a'", 1))
+    # Nothing is history that was only judged.
+    assert all(r.passed for r in judge(warehouse, table, few, {}, day(21), day(21), "not published").results)
+    history.remember(warehouse, table, judgement.profile, DAY, day(20))
     with pytest.raises(GateFailed, match=r'unlike the days before" on 2013-02-22, .*"counted":"rows","observed":1'):
         judge(warehouse, table, few, {}, day(21), day(21), "b")
     # What failed is not history: the week after is held against the same weeks.
     usual = of_days(warehouse, "usual", *[300] * 29)
     view = "gates_test_candidates.one_usual"
     warehouse.query(f"CREATE OR REPLACE TABLE {view} AS SELECT * FROM {usual} WHERE submission_date = '{day(28)}'")
-    assert all(r.passed for r in judge(warehouse, table, view, {}, day(28), day(28), "c"))
+    assert all(r.passed for r in judge(warehouse, table, view, {}, day(28), day(28), "c").results)
     nobody = f"SELECT submission_date, CAST(NULL AS STRING) AS client_id, n FROM {usual}"
     warehouse.query(f"CREATE OR REPLACE TABLE {view} AS {nobody} WHERE submission_date = '{day(28)}'")
-    [counted, nulls] = judge(warehouse, table, view, {}, day(28), day(28), "d")
+    [counted, nulls] = judge(warehouse, table, view, {}, day(28), day(28), "d").results
     assert counted.passed and not nulls.passed and nulls.failed_days == [day(28)]
 
 
@@ -200,7 +206,7 @@ def test_messages_that_fail_more_than_before_are_seen_until_they_are_landed_agai
         of_severity = tuple(e for e in about_errors if e["severity"] == severity)
         table = dataclasses.replace(ROWS, expectations=tuple(e | {"severity": "warning"} for e in of_severity))
         on = first + timedelta(days=n)
-        results = judge(warehouse, table, candidate, stages.live_inputs(main), on, on, "run-errors")
+        results = judge(warehouse, table, candidate, stages.live_inputs(main), on, on, "run-errors").results
         return [r.expectation.name for r in results if not r.passed]
 
     days = enumerate([30, 20, 10, 200, 900])

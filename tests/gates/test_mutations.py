@@ -182,10 +182,10 @@ class CleanDays:
             self.warehouse.load(live.id, b"".join(of_type))
 
     def _judge(self, warehouse, table, asset, inputs, start, end, run):
-        results = judge(warehouse, table, asset, inputs, start, end, run)
-        self.warnings[table.id] = [result.line for result in results if not result.passed]
+        judgement = judge(warehouse, table, asset, inputs, start, end, run)
+        self.warnings[table.id] = [result.line for result in judgement.results if not result.passed]
         self.judged[table.id] = table, inputs
-        return results
+        return judgement
 
     def failing(self, name: str) -> dict[str, tuple[str, list[date]]]:
         """Judges two weeks of a table with its faults in them: expectation → severity and the days that it names."""

@@ -49,8 +49,8 @@ def judged(warehouse, table: Table, *values: int) -> dict:
         f"SELECT DATE '{DAY + timedelta(days=n)}' AS submission_date, {value} AS n" for n, value in enumerate(values)
     )
     warehouse.query(f"CREATE OR REPLACE TABLE {candidate} AS {' UNION ALL '.join(rows)}")
-    results = judge(warehouse, table, candidate, {}, DAY, DAY + timedelta(days=len(values) - 1), "test")
-    return {result.expectation.name: result for result in results}
+    judgement = judge(warehouse, table, candidate, {}, DAY, DAY + timedelta(days=len(values) - 1), "test")
+    return {result.expectation.name: result for result in judgement.results}
 
 
 def recorded(warehouse, table: Table) -> dict[str, str]:

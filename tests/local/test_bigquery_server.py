@@ -82,11 +82,37 @@ def test_what_is_said_of_one_table_without_listing_all_is_right(client):
     assert client.get_table(job.destination).num_rows == 2 == rows.total_rows
 
 
+def test_a_result_is_written_over_after_and_beside_what_is_there(client):
+    def write(sql, disposition, *options):
+        client.query_and_wait("CREATE TABLE IF NOT EXISTS corrections.written (n INT64)")
+        job = client.query(
+            sql,
+            job_config=bigquery.QueryJobConfig(
+                destination=f"{client.project}.corrections.written",
+                write_disposition=disposition,
+                schema_update_options=options,
+            ),
+        )
+        job.result()
+        return [tuple(row.values()) for row in client.query_and_wait("SELECT * FROM corrections.written ORDER BY 1")]
+
+    assert write("SELECT 1 AS n", "WRITE_TRUNCATE") == [(1,)]
+    assert write("SELECT n + 1 AS n FROM corrections.written", "WRITE_APPEND") == [(1,), (2,)]
+    with_a_field_more = "SELECT n + 2 AS n, 'c' AS c FROM corrections.written WHERE n = 1"
+    added = write(with_a_field_more, "WRITE_APPEND", "ALLOW_FIELD_ADDITION")
+    assert added == [(1, None), (2, None), (3, "c")]
+    with pytest.raises(Exception, match="Already Exists"):
+        write("SELECT 1 FROM corrections.written LIMIT 1", "WRITE_EMPTY")
+
+
 UNNESTED = {
     "SELECT n, e.x FROM corrections.arrays CROSS JOIN UNNEST(a) AS e WHERE e.x > 0": [(1, 1), (4, 5)],
     "SELECT t.n, e.x FROM corrections.arrays AS t, UNNEST(t.a) AS e WHERE t.n > 1": [(4, None), (4, 5)],
     "SELECT arrays.n, COUNT(*) FROM corrections.arrays, UNNEST(arrays.a) AS e GROUP BY n": [(1, 2), (4, 2)],
     "SELECT n, e.x FROM (SELECT n, a FROM corrections.arrays), UNNEST(a) AS e WHERE e.x < 0": [(1, -1)],
+    "SELECT t.n, e.x FROM corrections.arrays AS t, t.a AS e WHERE e.x > 0": [(1, 1), (4, 5)],
+    "SELECT n, e.x FROM (SELECT t.n, t.a FROM (SELECT * FROM corrections.arrays) AS t) AS s, s.a AS e WHERE e.x < 0":
+        [(1, -1)],
     "SELECT n, y FROM corrections.arrays, UNNEST(a) AS e, UNNEST(e.l) AS y WHERE y > 1 AND e.x > 0": [(1, 2), (4, 7)],
     "SELECT n, y FROM (SELECT n, e.l AS l FROM corrections.arrays, UNNEST(a) AS e WHERE e.x > 0), UNNEST(l) AS y"
     " WHERE y > 1": [(1, 2), (4, 7)],

@@ -1,4 +1,4 @@
-"""What is kept of the days that have passed a gate, for later days to be held against."""
+"""What is kept of the days that were published, for later days to be held against."""
 
 from datetime import UTC, date, datetime
 
@@ -7,9 +7,12 @@ from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.gates import days
 from telemetry_warehouse.tables import Table
 
+# Of each day and application: what is counted → how many (see by_day.ByDay).
+type Profile = list[tuple[date, str | None, dict[str, int]]]
 
-def remember(warehouse: Warehouse, table: Table, profile: list | None, start: date, end: date) -> None:
-    """Adds the candidate's profile (see by_day.ByDay) to monitoring.daily_profiles, if there is one."""
+
+def remember(warehouse: Warehouse, table: Table, profile: Profile | None, start: date, end: date) -> None:
+    """Adds the profile of what is published for start..end to monitoring.daily_profiles, if there is one."""
     if profile is None:
         return
     now = datetime.now(UTC)

@@ -12,6 +12,7 @@ from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line
 from telemetry_warehouse.gates import history, overrides
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.gates.expectations import Expectation, parse, pings
+from telemetry_warehouse.gates.history import Profile
 from telemetry_warehouse.gates.overrides import Override
 from telemetry_warehouse.tables import Table
 
@@ -52,15 +53,23 @@ class Result:
         return "; ".join([text, *(override.line for override in self.overrides)])
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What all expectations said of a candidate that has passed, and its profile, which `history.remember` takes."""
+
+    results: list[Result]
+    profile: Profile | None
+
+
 def judge(
     warehouse: Warehouse, table: Table, asset: str, inputs: dict[str, str], start: date, end: date, run: str
-) -> list[Result]:
+) -> Judgement:
     """Judges `asset` (a candidate of `table`) for start..end and records every result in monitoring.gate_results.
 
     `inputs` maps what a query may name to a table id or to SQL. Raises GateFailed, naming what failed with its days
     and example rows, where a critical expectation does not hold on a day that no override lets through, WarehouseError
-    where one cannot be evaluated; warnings, and what was let through, are in the results. Days that pass are what later
-    days are held against.
+    where one cannot be evaluated; warnings, and what was let through, are in the results. Once what was judged is what
+    readers see, its profile is for `history.remember`: later days are held against it.
     """
     if every_ping := pings(inputs, start, end):
         inputs = inputs | {"pings": every_ping}
@@ -84,8 +93,7 @@ def judge(
             day=min(day for name in names for day in days[name]),
             expectations=names,
         )
-    history.remember(warehouse, table, profile, start, end)
-    return results
+    return Judgement(results, profile)
 
 
 def _days_to_let_through(result: Result, start: date, end: date) -> list[date]:
@@ -137,7 +145,7 @@ def _keys(table: Table) -> list[str]:
     return found or table.column_names[:1]
 
 
-def _run(warehouse, about, expectations, inputs) -> tuple[list[Result], list | None]:
+def _run(warehouse, about, expectations, inputs) -> tuple[list[Result], Profile | None]:
     """Whether each expectation holds, and why not; and the profile of the candidate where history is kept of it."""
     if not expectations:
         return [], None

@@ -4,6 +4,7 @@ Executor workers are forked from the scheduler and tasks from the workers, so a 
 the clients imported (6 to 10 s otherwise). Only imports: a channel or a thread would not survive the fork.
 """
 
+import gc
 import importlib
 import sys
 import threading
@@ -24,6 +25,9 @@ def main() -> None:
     if threading.active_count() > 1:
         sys.exit(f"an import started threads, and the scheduler must fork: {threading.enumerate()}")
     from airflow.__main__ import main as airflow
+
+    # What is imported stays; no task needs to look through it, or copy the memory of it by doing so.
+    gc.freeze()
 
     sys.argv = ["airflow", "scheduler", "--skip-serve-logs"]
     airflow()
