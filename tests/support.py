@@ -1,10 +1,14 @@
 """What tests of several rooms need: days, checksums and the rows of a warehouse."""
 
+import multiprocessing
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
-from telemetry_warehouse import lineage, stages
+from telemetry_warehouse import cli, lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.settings import Settings
 from tests.conftest import environment_of
@@ -14,18 +18,61 @@ def days(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
+class Command:
+    """A command in a process of its own, forked from one that has imported what commands use, which takes longer than
+    most of them do. Like subprocess.Popen with text pipes, as far as tests need it."""
+
+    def __init__(self, run: Callable[..., object], arguments: Iterable[str], environment: Mapping[str, str]):
+        (out, their_out), (err, their_err) = _FORKED.Pipe(duplex=False), _FORKED.Pipe(duplex=False)
+        self._process = _FORKED.Process(target=_run, args=(run, [*arguments], environment, their_out, their_err))
+        self._process.start()
+        their_out.close(), their_err.close()
+        self.stdout, self.stderr = (os.fdopen(os.dup(end.fileno()), "r") for end in (out, err))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self) -> tuple[str, str]:
+        """What is left of its output and its errors, once it has ended."""
+        with ThreadPoolExecutor(1) as beside, self.stdout, self.stderr:
+            errors = beside.submit(self.stderr.read)
+            said = self.stdout.read(), errors.result()
+        self._process.join()
+        return said
+
+
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(["tests.preloaded"])
+
+
+def _run(run, arguments, environment, out, err) -> None:
+    for end, number in ((out, 1), (err, 2)):
+        os.dup2(end.fileno(), number)
+        end.close()
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.exit(run(arguments))
+
+
 def command(settings: Settings, *arguments: object) -> subprocess.CompletedProcess:
     """`./warehouse ARGUMENTS` in a process of its own, whatever becomes of it."""
     process = begin(settings, *arguments)
     out, err = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def begin(settings: Settings, *arguments: object, **environment: object) -> subprocess.Popen:
+def begin(settings: Settings, *arguments: object, **environment: object) -> Command:
     """`./warehouse ARGUMENTS` in a process that goes on by itself."""
-    line = [sys.executable, "-m", "telemetry_warehouse.cli", *map(str, arguments)]
     variables = environment_of(settings) | {name: str(value) for name, value in environment.items()}
-    return subprocess.Popen(line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Command(cli.main, map(str, arguments), variables)
 
 
 def succeed(settings: Settings, *arguments: object) -> subprocess.CompletedProcess:

@@ -1,8 +1,6 @@
 """A stage that is cut short, that meets another writer, or that could not be complete."""
 
 import re
-import subprocess
-import sys
 import time
 from datetime import date, timedelta
 
@@ -12,9 +10,8 @@ from telemetry_warehouse import backfill, lineage, night, plan, refusals, stages
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.publishing import publish
-from tests.conftest import environment_of
 from tests.e2e.test_reruns import DAYS, a_ping
-from tests.support import checksums, succeed
+from tests.support import begin, checksums, succeed
 
 LAST = DAYS[1]
 
@@ -27,13 +24,13 @@ def step(chain, table: str) -> lineage.Step:
 def test_a_stage_killed_half_way_changes_nothing_and_can_be_run_again(chain, simulated, table, seconds):
     before = checksums(chain, *DAYS)
     arguments = ["backfill", str(LAST), str(LAST), "--select", table]
-    line = [sys.executable, "-m", "telemetry_warehouse.cli", *arguments]
-    with subprocess.Popen(line, env=environment_of(chain.settings), stdout=subprocess.PIPE, text=True) as process:
-        for said in process.stdout:
-            if said.startswith(f"[1/1] {table}"):
-                break
-        time.sleep(seconds)
-        process.kill()
+    process = begin(chain.settings, *arguments)
+    for said in process.stdout:
+        if said.startswith(f"[1/1] {table}"):
+            break
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
     assert process.returncode < 0
     assert checksums(chain, *DAYS) == before
     succeed(chain.settings, *arguments)

@@ -17,7 +17,8 @@ from tests.support import checksums, days
 SELECTORS = ("clients_last_seen_v1+", "clients_last_seen_v1+", "histogram_aggregates_v1", "active_users_v1")
 
 
-def main(seed: int, first: date, last: date) -> None:
+def main(arguments: list[str]) -> None:
+    seed, first, last = int(arguments[0]), *map(date.fromisoformat, arguments[1:])
     warehouse, chance = Warehouse(Settings.load()), random.Random(seed)
     before = checksums(warehouse, first, last)
     steps = ["pass", "nights"]
@@ -48,4 +49,4 @@ def _wipe(warehouse: Warehouse, planned: plan.Plan) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), date.fromisoformat(sys.argv[2]), date.fromisoformat(sys.argv[3]))
+    main(sys.argv[1:])
