@@ -1,10 +1,9 @@
 """Imports what commands use, in the process that `tests.support.Command` forks them from."""
 
 import gc
-import importlib
 
-from telemetry_warehouse.local.airflow_scheduler import TASKS_USE
+from telemetry_warehouse import stages  # noqa: F401
+from telemetry_warehouse.local.airflow_scheduler import import_what_tasks_use
 
-for module in (*TASKS_USE, "telemetry_warehouse.stages"):
-    importlib.import_module(module)
+import_what_tasks_use()
 gc.freeze()

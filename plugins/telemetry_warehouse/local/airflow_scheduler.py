@@ -19,9 +19,13 @@ TASKS_USE = (
 )
 
 
-def main() -> None:
+def import_what_tasks_use() -> None:
     for module in TASKS_USE:
         importlib.import_module(module)
+
+
+def main() -> None:
+    import_what_tasks_use()
     if threading.active_count() > 1:
         sys.exit(f"an import started threads, and the scheduler must fork: {threading.enumerate()}")
     from airflow.__main__ import main as airflow

@@ -1,4 +1,4 @@
-"""Starts the BigQuery emulator with six corrections that dbt-bigquery and our tables need, and seven for speed.
+"""Starts the BigQuery emulator with six corrections that dbt-bigquery and our tables need, and six for speed.
 
 Runs on its own in the emulator's environment (`python -P bigquery_server.py --host ... `, the arguments of
 local-bigquery), so it imports nothing of this package.
@@ -211,31 +211,6 @@ def ask_of_a_job_only_what_is_needed() -> None:
     runner.store.save = lambda job: job if job.status.state == "RUNNING" else save(job)
 
 
-def plan_a_result_once() -> None:
-    """Before a result is written its query was planned twice, to learn its columns, and then once more to run it."""
-    from local_bigquery.catalog import tables
-
-    write = tables.write
-
-    class Planning:
-        def __init__(self, cursor):
-            self._cursor, self._planned = cursor, {}
-
-        def sql(self, text, params=None):
-            if text not in self._planned:
-                self._planned = {text: self._cursor.sql(text, params=params)}
-            return self._planned[text]
-
-        def execute(self, *arguments):
-            self._planned = {}
-            return self._cursor.execute(*arguments)
-
-    def write_planned_once(cursor, *arguments, **options):
-        return write(Planning(cursor), *arguments, **options)
-
-    tables.write = write_planned_once
-
-
 def look_for_implicit_arrays_in_joins_alone() -> None:
     """For `FROM t, t.array` the parser copied what any FROM reads, subqueries and all, joined or not."""
     from sqlglot.parser import Parser
@@ -390,7 +365,6 @@ def main() -> None:
     look_at_one_table_without_listing_all()
     ask_of_a_job_only_what_is_needed()
     collect_garbage_seldom()
-    plan_a_result_once()
     look_for_implicit_arrays_in_joins_alone()
     unnest_in_the_select_list()
     make_arrays_of_arrays_in_place()
