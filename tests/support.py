@@ -1,5 +1,6 @@
 """What tests of several rooms need: days, checksums and the rows of a warehouse."""
 
+import functools
 import multiprocessing
 import os
 import subprocess
@@ -7,6 +8,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+
+import pytest
 
 from telemetry_warehouse import cli, lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
@@ -23,8 +28,9 @@ class Command:
     most of them do. Like subprocess.Popen with text pipes, as far as tests need it."""
 
     def __init__(self, run: Callable[..., object], arguments: Iterable[str], environment: Mapping[str, str]):
-        (out, their_out), (err, their_err) = _FORKED.Pipe(duplex=False), _FORKED.Pipe(duplex=False)
-        self._process = _FORKED.Process(target=_run, args=(run, [*arguments], environment, their_out, their_err))
+        forked = _forkserver()
+        (out, their_out), (err, their_err) = forked.Pipe(duplex=False), forked.Pipe(duplex=False)
+        self._process = forked.Process(target=_run, args=(run, [*arguments], dict(environment), their_out, their_err))
         self._process.start()
         their_out.close(), their_err.close()
         self.stdout, self.stderr = (os.fdopen(os.dup(end.fileno()), "r") for end in (out, err))
@@ -49,8 +55,15 @@ class Command:
         return said
 
 
-_FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(["tests.preloaded"])
+@functools.cache
+def _forkserver() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.preloaded"])
+    with pytest.MonkeyPatch.context() as patch:
+        # The server looks for what it imports here alone, and says nothing of what it does not find.
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+    return context
 
 
 def _run(run, arguments, environment, out, err) -> None:
