@@ -82,3 +82,8 @@ def test_columns_that_several_add_at_once_are_all_there(warehouse_home):
         list(pool.map(add, wider))
     found = {field.name for field in Warehouse(warehouse_home).client.get_table(table.id).schema}
     assert found == {"n", "c0", "c1", "c2", "c3", "c4", "c5"}
+
+
+def test_an_answer_of_many_pages_has_all_its_rows(warehouse_home):
+    rows = Warehouse(warehouse_home).rows("SELECT n FROM UNNEST(GENERATE_ARRAY(1, 10001)) AS n ORDER BY n")
+    assert [row["n"] for row in rows] == list(range(1, 10_002))

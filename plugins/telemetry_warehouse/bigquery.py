@@ -18,6 +18,7 @@ from telemetry_warehouse.tables import Table
 
 # How many others may change one table at the same time as we do.
 _MOST_RIVALS = 10
+_ROWS_AT_ONCE = 10_000
 _DAY_IN_MS = 24 * 60 * 60 * 1000
 
 
@@ -51,7 +52,8 @@ class Warehouse:
         return self.client.query(sql, job_config=config, job_retry=None).result(page_size=page_size)
 
     def rows(self, sql: str, parameters: dict | None = None) -> list[dict]:
-        return [dict(row) for row in self.query(sql, parameters)]
+        # Asked for at once, the first rows come with the answer that the query is done, and not with one of their own.
+        return [dict(row) for row in self.query(sql, parameters, page_size=_ROWS_AT_ONCE)]
 
     def arrow(self, sql: str, labels: dict | None = None):
         """The result as a pyarrow.Table, through the Storage Read API."""

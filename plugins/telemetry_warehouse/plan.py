@@ -90,9 +90,10 @@ def carried_until(warehouse: Warehouse, step: Step, end: date, built: Mapping[st
 def checked(warehouse: Warehouse, plan: Plan) -> Plan:
     """The plan with its notes and refusals."""
     refused = refusals.unfinished(plan.end)
+    published = runs.published_before(warehouse, [(one.step, one.start, one.end) for one in plan.tables])
     before: dict[str, Days] = {}
     for one in plan.tables:
-        refused += refusals.reasons(warehouse, one.step, one.start, one.end, before)
+        refused += refusals.reasons(warehouse, one.step, one.start, one.end, published, before)
         before[one.step.table] = (one.start, one.end)
     firsts = _first_pings(warehouse, plan)
     notes = [

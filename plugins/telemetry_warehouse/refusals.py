@@ -8,7 +8,7 @@ from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import LOOK_BACK_DAYS, Step
-from telemetry_warehouse.runs import Days, never_built, published, text
+from telemetry_warehouse.runs import Days, days_missing, overlap, text
 from telemetry_warehouse.tables import Table
 
 
@@ -18,10 +18,10 @@ def refuse_unfinished(day: date) -> None:
         raise Refused(reason)
 
 
-def refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date) -> None:
-    """Raises Refused with every reason for which start..end could not be complete."""
+def refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date, published: list[dict]) -> None:
+    """Raises Refused with every reason for which start..end could not be complete; `published` as in `reasons`."""
     refuse_unfinished(end)
-    if found := reasons(warehouse, step, start, end):
+    if found := reasons(warehouse, step, start, end, published):
         raise Refused("; ".join(found))
 
 
@@ -37,11 +37,13 @@ def reasons(
     step: Step,
     start: date,
     end: date,
+    published: list[dict],
     built_before: Mapping[str, Days] = {},  # noqa: B006
 ) -> list[str]:
     """What start..end of a table lacks: sources that have expired, inputs never built, its own yesterday.
 
-    `built_before` are the tables, and their days, that the same run builds first.
+    `published` is what runs.published_before says of it. `built_before` are the tables, and their days, that the same
+    run builds first.
     """
     found = []
     for document_type in schemas.load(warehouse.settings.schemas).values():
@@ -52,9 +54,9 @@ def reasons(
             found += _expired(warehouse, step, document_type, document_type.stable, start, end)
     # What dedup reads is landed and not built.
     if step.kind != "dedup":
-        found += _missing_inputs(warehouse, step, start, end, built_before)
+        found += _missing_inputs(warehouse, step, start, end, published, built_before)
     if step.reads_yesterday:
-        found += _gap(warehouse, step, start)
+        found += _gap(step, start, published)
     return found
 
 
@@ -88,14 +90,12 @@ def _expired(warehouse: Warehouse, step: Step, document_type, source: Table, fir
     ]
 
 
-def _missing_inputs(warehouse, step: Step, start: date, end: date, built_before: Mapping[str, Days]) -> list[str]:
+def _missing_inputs(warehouse, step: Step, start: date, end: date, published, built_before) -> list[str]:
     """Every day of the tables that a step reads must have been built, or its own days would lack theirs."""
     known = {other.table for other in lineage.load(warehouse.settings).steps}
     wanted = [table for table in step.inputs.values() if table in known]
-    if not wanted:
-        return []
     found = []
-    for table, days in never_built(warehouse, wanted, start, end).items():
+    for table, days in days_missing(published, wanted, start, end).items():
         soon = days_of(*built_before[table]) if table in built_before else []
         if missing := [day for day in days if day not in soon]:
             found.append(
@@ -105,14 +105,19 @@ def _missing_inputs(warehouse, step: Step, start: date, end: date, built_before:
     return found
 
 
-def _gap(warehouse: Warehouse, step: Step, start: date) -> list[str]:
+def _gap(step: Step, start: date, published: list[dict]) -> list[str]:
     """A table that continues from its own yesterday needs it, unless nothing near it was ever built."""
     yesterday, oldest = start - timedelta(days=1), start - timedelta(days=step.carries_days + 1)
-    runs = published(warehouse, (step.table, *step.inputs.values()), oldest, yesterday)
-    own = [r["end_date"] for r in runs if r["table_name"] == step.table]
-    if not runs or (own and max(own) >= yesterday):
+    near = [
+        run
+        for run in published
+        if run["table_name"] in (step.table, *step.inputs.values())
+        and overlap((oldest, yesterday), (run["start_date"], run["end_date"]))
+    ]
+    own = [run["end_date"] for run in near if run["table_name"] == step.table]
+    if not near or (own and max(own) >= yesterday):
         return []
-    first = max(own) + timedelta(days=1) if own else max(oldest, min(r["start_date"] for r in runs))
+    first = max(own) + timedelta(days=1) if own else max(oldest, min(run["start_date"] for run in near))
     return [
         f"{step.table} {start} continues from {yesterday}, and its days {text(first, yesterday)} were not built;"
         f" run `./warehouse backfill {first} {yesterday}` first"

@@ -1,6 +1,6 @@
 """What monitoring.pipeline_runs says was published, and how stages that failed get there."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import tables
@@ -23,21 +23,29 @@ def overlap(one: Days, other: Days) -> bool:
 
 
 def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:
-    """table_name, start_date and end_date of the published stages of these tables that touch first..last."""
+    """table_name, start_date, end_date and times (how often) of the published stages of these tables that touch
+    first..last."""
     warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
     names = ", ".join(f"'{table}'" for table in wanted)
     return warehouse.rows(
-        "SELECT DISTINCT table_name, start_date, end_date FROM monitoring.pipeline_runs WHERE status = 'published'"
-        f" AND start_date <= @last AND end_date >= @first AND table_name IN ({names})",
+        "SELECT table_name, start_date, end_date, COUNT(*) AS times FROM monitoring.pipeline_runs"
+        " WHERE status = 'published' AND start_date <= @last AND end_date >= @first"
+        f" AND table_name IN ({names}) GROUP BY table_name, start_date, end_date",
         {"first": first, "last": last},
     )
 
 
 def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
     """For each table, the days of first..last for which it was never published."""
+    return days_missing(published(warehouse, wanted, first, last), wanted, first, last)
+
+
+def days_missing(found: list[dict], wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
+    """For each table, the days of first..last that are in none of the stages `found`, which are as in `published`."""
     built = {table: set() for table in wanted}
-    for run in published(warehouse, wanted, first, last):
-        built[run["table_name"]].update(days_of(run["start_date"], run["end_date"]))
+    for run in found:
+        if run["table_name"] in built:
+            built[run["table_name"]].update(days_of(run["start_date"], run["end_date"]))
     return {table: [day for day in days_of(first, last) if day not in days] for table, days in built.items()}
 
 
@@ -67,17 +75,24 @@ def days_read(step: Step, start: date, end: date) -> dict[str, Days]:
     return found
 
 
-def inputs_published(warehouse: Warehouse, step: Step, start: date, end: date) -> int:
-    """How often what a stage reads has been published, on any of the days that it reads."""
-    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
-    read = " OR ".join(
-        f"(table_name = '{table}' AND start_date <= DATE '{last}' AND end_date >= DATE '{first}')"
-        for table, (first, last) in days_read(step, start, end).items()
+def published_before(warehouse: Warehouse, wanted: Iterable[tuple[Step, date, date]]) -> list[dict]:
+    """As `published`, of all that stages read and from a day earlier on: what says whether they can be built."""
+    reads = [days_read(step, start, end) for step, start, end in wanted]
+    names = sorted({table for read in reads for table in read})
+    if not names:
+        return []
+    first = min(days[0] for read in reads for days in read.values()) - timedelta(days=1)
+    return published(warehouse, names, first, max(days[1] for read in reads for days in read.values()))
+
+
+def inputs_published(found: list[dict], step: Step, start: date, end: date) -> int:
+    """How often what a stage reads has been published, on any of the days that it reads; `found` as in `published`."""
+    read = days_read(step, start, end)
+    return sum(
+        run["times"]
+        for run in found
+        if run["table_name"] in read and overlap(read[run["table_name"]], (run["start_date"], run["end_date"]))
     )
-    [row] = warehouse.rows(
-        f"SELECT COUNT(*) AS n FROM monitoring.pipeline_runs WHERE status = 'published' AND ({read})"
-    )
-    return row["n"]
 
 
 def record_failure(warehouse: Warehouse, row: dict, error: Exception) -> None:

@@ -130,13 +130,14 @@ def publish(
         candidate = warehouse.client.get_table(row["candidate"])
         table = stages.as_built(step, stages.definition(warehouse, step), candidate)
         built = Built(table, row["candidate"], row["row_count"], Judgement([], _profile(row)), {})
+        read = runs.published_before(warehouse, [(step, *days)])
         with stages.sole_writer(warehouse, built.table, row["run"]) as token:
             record = {
                 "token": token,
                 "run": row["run"],
                 "started_at": row["staged_at"],
                 "checksum": row["checksum"],
-                "inputs_published": runs.inputs_published(warehouse, step, *days),
+                "inputs_published": runs.inputs_published(read, step, *days),
             }
             stages.publish_built(warehouse, step, built, *days, record)
         warehouse.drop(_view(row["candidate"]))

@@ -72,7 +72,9 @@ def run(
 
 
 def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, say: Callable[[str], None]) -> Outcome:
-    refuse_bad_range(warehouse, step, start, end)
+    # Asked before the lock is there: what is published meanwhile can make this look older than it is, never newer.
+    published = runs.published_before(warehouse, [(step, start, end)])
+    refuse_bad_range(warehouse, step, start, end, published)
     with sole_writer(warehouse, definition(warehouse, step), run_id) as token:
         record = {
             "table_name": step.table,
@@ -82,7 +84,7 @@ def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, 
             "run": run_id,
             "started_at": datetime.now(UTC),
             "checksum": step.code,
-            "inputs_published": runs.inputs_published(warehouse, step, start, end),
+            "inputs_published": runs.inputs_published(published, step, start, end),
         }
         try:
             built = build_and_gate(warehouse, step, start, end, run_id, token)

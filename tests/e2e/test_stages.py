@@ -2,22 +2,27 @@
 
 import re
 import time
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from telemetry_warehouse import backfill, lineage, night, plan, refusals, stages
+from telemetry_warehouse import backfill, lineage, night, plan, refusals, runs, stages
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.publishing import publish
 from tests.e2e.test_reruns import DAYS, a_ping
-from tests.support import begin, checksums, succeed
+from tests.support import begin, checksum_of, checksums, succeed
 
 LAST = DAYS[1]
 
 
 def step(chain, table: str) -> lineage.Step:
     return lineage.load(chain.settings).step(table)
+
+
+def refuse(chain, table: str, start: date, end: date) -> None:
+    wanted = step(chain, table)
+    refusals.refuse_bad_range(chain, wanted, start, end, runs.published_before(chain, [(wanted, start, end)]))
 
 
 @pytest.mark.parametrize("table, seconds", [("telemetry_stable.main_v4", 1), ("derived.clients_last_seen_v1", 2)])
@@ -32,7 +37,7 @@ def test_a_stage_killed_half_way_changes_nothing_and_can_be_run_again(chain, sim
     process.kill()
     process.communicate()
     assert process.returncode < 0
-    assert checksums(chain, *DAYS) == before
+    assert checksum_of(chain, step(chain, table), *DAYS) == before[table]
     succeed(chain.settings, *arguments)
     assert checksums(chain, *DAYS) == before
 
@@ -57,17 +62,25 @@ def test_a_ping_that_lands_while_its_day_is_judged_fails_no_gate_and_makes_the_d
     assert night.stale_days(chain, day + timedelta(days=1)) == []
 
 
+def test_a_stage_asks_once_what_was_published(chain, simulated):
+    began = datetime.now(UTC)
+    stages.run(chain, step(chain, "clients_last_seen_v1"), LAST, LAST, "asks once", print)
+    jobs = chain.client.list_jobs(min_creation_time=began)
+    asked = [job for job in jobs if job.job_type == "query" and "FROM monitoring.pipeline_runs" in job.query]
+    assert len(asked) == 1
+
+
 def test_a_table_that_goes_on_from_a_day_never_built_is_refused_with_what_to_run(chain, simulated):
     gap = LAST + timedelta(days=20)
     with pytest.raises(Refused, match=rf"not built; run `./warehouse backfill .* {gap - timedelta(days=1)}` first"):
-        refusals.refuse_bad_range(chain, step(chain, "clients_last_seen_v1"), gap, gap)
+        refuse(chain, "clients_last_seen_v1", gap, gap)
 
 
 def test_a_table_whose_input_was_never_built_is_refused_with_what_to_run(chain, simulated):
     start, end = date(2024, 2, 28), date(2024, 3, 2)
     said = "reads derived.clients_daily_v1, which was never built for 2024-02-28..2024-02-29; run `./warehouse backfill"
     with pytest.raises(Refused, match=re.escape(said)):
-        refusals.refuse_bad_range(chain, step(chain, "clients_first_seen_v1"), start, end)
+        refuse(chain, "clients_first_seen_v1", start, end)
 
 
 def test_a_backfill_that_could_not_be_complete_is_refused_before_anything_is_built(chain, simulated):
