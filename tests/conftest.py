@@ -36,6 +36,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: first.index(group) if (group := _group(item.nodeid)) in first else len(first))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Airflow takes a tenth of a processor even where nothing runs, and ends with the tests that need it."""
+    if "airflow_home" in item.fixturenames and (nextitem is None or _group(nextitem.nodeid) != _group(item.nodeid)):
+        airflow.stop(item.funcargs["airflow_home"])
+
+
 def pytest_xdist_make_scheduler(config, log):
     """Tests that share servers or a warehouse's state stay in one process."""
     from xdist.scheduler import LoadScopeScheduling
@@ -125,7 +132,7 @@ def _airflow_dags(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def airflow_home(warehouse_home, _airflow_dags) -> Settings:
-    """`warehouse_home` with Airflow running on the project's DAGs and one for tests. It runs until the session ends,
-    and is started again where a test has stopped it."""
+    """`warehouse_home` with Airflow running on the project's DAGs and one for tests. It runs until the last of these
+    tests, and is started again where a test has stopped it."""
     airflow.start(warehouse_home, say=lambda _: None, dags=_airflow_dags)
     return warehouse_home
