@@ -25,6 +25,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("warehouse")
 
 
+# The homes in which Airflow runs.
+_with_airflow: set[Settings] = set()
+
+
 def pytest_configure(config):
     # Without this a terminated test run would leave its servers running.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
@@ -36,11 +40,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: first.index(group) if (group := _group(item.nodeid)) in first else len(first))
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item, nextitem):
-    """Airflow takes a tenth of a processor even where nothing runs, and ends with the tests that need it."""
-    if "airflow_home" in item.fixturenames and (nextitem is None or _group(nextitem.nodeid) != _group(item.nodeid)):
-        airflow.stop(item.funcargs["airflow_home"])
+    """Airflow takes a tenth of a processor even where nothing runs, and ends with the group of tests that needs it."""
+    try:
+        return (yield)
+    finally:
+        # After the last test of all, the homes are gone, and Airflow with them.
+        if nextitem is not None and _group(nextitem.nodeid) != _group(item.nodeid):
+            while _with_airflow:
+                airflow.stop(_with_airflow.pop())
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -134,5 +143,6 @@ def _airflow_dags(tmp_path_factory) -> Path:
 def airflow_home(warehouse_home, _airflow_dags) -> Settings:
     """`warehouse_home` with Airflow running on the project's DAGs and one for tests. It runs until the last of these
     tests, and is started again where a test has stopped it."""
+    _with_airflow.add(warehouse_home)
     airflow.start(warehouse_home, say=lambda _: None, dags=_airflow_dags)
     return warehouse_home

@@ -90,7 +90,7 @@ def carried_until(warehouse: Warehouse, step: Step, end: date, built: Mapping[st
 def checked(warehouse: Warehouse, plan: Plan) -> Plan:
     """The plan with its notes and refusals."""
     refused = refusals.unfinished(plan.end)
-    published = runs.published_before(warehouse, [(one.step, one.start, one.end) for one in plan.tables])
+    published = runs.published_around(warehouse, [(one.step, one.start, one.end) for one in plan.tables])
     before: dict[str, Days] = {}
     for one in plan.tables:
         refused += refusals.reasons(warehouse, one.step, one.start, one.end, published, before)

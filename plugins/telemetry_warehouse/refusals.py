@@ -42,7 +42,7 @@ def reasons(
 ) -> list[str]:
     """What start..end of a table lacks: sources that have expired, inputs never built, its own yesterday.
 
-    `published` is what runs.published_before says of it. `built_before` are the tables, and their days, that the same
+    `published` is what runs.published_around says of it. `built_before` are the tables, and their days, that the same
     run builds first.
     """
     found = []

@@ -75,9 +75,13 @@ def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset
         " FROM monitoring.pipeline_runs WHERE status = 'published' AND started_at >= @since",
         {"since": since},
     )
-    steps = {one.step.table: one.step for one in plan.tables}
-    built = [(steps[r["table_name"]], r["start_date"], r["end_date"]) for r in published if r["table_name"] in steps]
-    read = runs.published_before(warehouse, built)
+    built = [
+        (one.step, row["start_date"], row["end_date"])
+        for one in plan.tables
+        for row in published
+        if row["table_name"] == one.step.table and overlap((row["start_date"], row["end_date"]), (one.start, one.end))
+    ]
+    inputs = runs.published_around(warehouse, built)
     landed = runs.landed(warehouse, since.date())
     kept: set[Chunk] = set()
     anew: list[Chunk] = []
@@ -89,7 +93,7 @@ def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset
             if (
                 None not in newest
                 and not any(name in reads and overlap(reads[name], (a, b)) for name, a, b in anew)
-                and all(_unchanged(one.step, row, landed, read) for row in {id(r): r for r in newest}.values())
+                and all(_unchanged(one.step, row, landed, inputs) for row in {id(r): r for r in newest}.values())
             ):
                 kept.add((one.step.table, start, last))
             else:
@@ -102,8 +106,8 @@ def _newest(rows: list[dict], day: date) -> dict | None:
     return max(covering, key=lambda row: row["started_at"], default=None)
 
 
-def _unchanged(step: Step, row: dict, landed: list[dict], read: list[dict]) -> bool:
-    """Whether a publish would be made of the same inputs by the same code; `read` as in runs.published_before."""
+def _unchanged(step: Step, row: dict, landed: list[dict], inputs: list[dict]) -> bool:
+    """Whether a publish would be made of the same inputs by the same code; `inputs` as in runs.published_around."""
     days = (row["start_date"], row["end_date"])
     if row["checksum"] != step.code:
         return False
@@ -115,4 +119,4 @@ def _unchanged(step: Step, row: dict, landed: list[dict], read: list[dict]) -> b
             and one["landed_at"] > row["started_at"]
             for one in landed
         )
-    return row["inputs_published"] == runs.inputs_published(read, step, *days)
+    return row["inputs_published"] == runs.inputs_published(inputs, step, *days)

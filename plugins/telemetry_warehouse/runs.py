@@ -75,8 +75,12 @@ def days_read(step: Step, start: date, end: date) -> dict[str, Days]:
     return found
 
 
-def published_before(warehouse: Warehouse, wanted: Iterable[tuple[Step, date, date]]) -> list[dict]:
-    """As `published`, of all that stages read and from a day earlier on: what says whether they can be built."""
+def published_around(warehouse: Warehouse, wanted: Iterable[tuple[Step, date, date]]) -> list[dict]:
+    """As `published`, of the tables that stages read: on the days that they read, and on the day before, where what a
+    table continues from may lie.
+
+    One question for all that refusals.reasons and inputs_published need to know.
+    """
     reads = [days_read(step, start, end) for step, start, end in wanted]
     names = sorted({table for read in reads for table in read})
     if not names:

@@ -130,7 +130,7 @@ def publish(
         candidate = warehouse.client.get_table(row["candidate"])
         table = stages.as_built(step, stages.definition(warehouse, step), candidate)
         built = Built(table, row["candidate"], row["row_count"], Judgement([], _profile(row)), {})
-        read = runs.published_before(warehouse, [(step, *days)])
+        read = runs.published_around(warehouse, [(step, *days)])
         with stages.sole_writer(warehouse, built.table, row["run"]) as token:
             record = {
                 "token": token,

@@ -72,8 +72,9 @@ def run(
 
 
 def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, say: Callable[[str], None]) -> Outcome:
-    # Asked before the lock is there: what is published meanwhile can make this look older than it is, never newer.
-    published = runs.published_before(warehouse, [(step, start, end)])
+    # Asked before the lock is there: of what is published meanwhile the record may count too little, never too much, so
+    # a backfill that goes on may build this again, and never keeps it wrongly.
+    published = runs.published_around(warehouse, [(step, start, end)])
     refuse_bad_range(warehouse, step, start, end, published)
     with sole_writer(warehouse, definition(warehouse, step), run_id) as token:
         record = {

@@ -39,7 +39,7 @@ def users(chain, day: date) -> tuple[int, int]:
 
 
 def test_a_night_again_and_out_of_order_leaves_every_table_byte_identical(chain, simulated):
-    """The night of the last day again, beside a backfill: see test_backfills.py."""
+    """Nights of the newest days again: see test_under_airflow.py, and test_backfills.py for one beside a backfill."""
     before = checksums(chain, *DAYS)
     succeed(chain.settings, "night", "2024-03-10")
     assert checksums(chain, *DAYS) == before

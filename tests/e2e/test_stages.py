@@ -22,7 +22,7 @@ def step(chain, table: str) -> lineage.Step:
 
 def refuse(chain, table: str, start: date, end: date) -> None:
     wanted = step(chain, table)
-    refusals.refuse_bad_range(chain, wanted, start, end, runs.published_before(chain, [(wanted, start, end)]))
+    refusals.refuse_bad_range(chain, wanted, start, end, runs.published_around(chain, [(wanted, start, end)]))
 
 
 @pytest.mark.parametrize("table, seconds", [("telemetry_stable.main_v4", 1), ("derived.clients_last_seen_v1", 2)])
@@ -74,6 +74,22 @@ def test_a_table_that_goes_on_from_a_day_never_built_is_refused_with_what_to_run
     gap = LAST + timedelta(days=20)
     with pytest.raises(Refused, match=rf"not built; run `./warehouse backfill .* {gap - timedelta(days=1)}` first"):
         refuse(chain, "clients_last_seen_v1", gap, gap)
+
+
+def test_a_gap_begins_after_what_is_old_enough_to_be_carried_no_further(chain, simulated):
+    """Of clients_last_seen_v1 a day matters for 27 more: what lies before those needs no yesterday."""
+    built, now = date(2009, 1, 1), datetime.now(UTC)
+    row = {"table_name": "derived.clients_daily_v1", "status": "published", "start_date": built, "end_date": built}
+    times = {"started_date": now.date(), "started_at": now, "ended_at": now}
+    chain.load_rows("monitoring.pipeline_runs", [row | times])
+    try:
+        for days_later, gap in ((28, True), (29, False)):
+            day = built + timedelta(days=days_later)
+            with pytest.raises(Refused) as refused:
+                refuse(chain, "clients_last_seen_v1", day, day)
+            assert (f"continues from {day - timedelta(days=1)}, and its days {built}.." in str(refused.value)) == gap
+    finally:
+        chain.query(f"DELETE FROM monitoring.pipeline_runs WHERE start_date = '{built}'")
 
 
 def test_a_table_whose_input_was_never_built_is_refused_with_what_to_run(chain, simulated):

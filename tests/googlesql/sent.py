@@ -105,7 +105,7 @@ def by_commands(settings: Settings) -> dict[str, str]:
         patch.setenv("WAREHOUSE_HOME", str(settings.home))
         patch.setenv("WAREHOUSE_NIGHT_DEADLINE", "00:00")
         for step in of_each_kind:
-            refusals.reasons(warehouse, step, DAY, DAY, runs.published_before(warehouse, [(step, DAY, DAY)]))
+            refusals.reasons(warehouse, step, DAY, DAY, runs.published_around(warehouse, [(step, DAY, DAY)]))
             table = stages.definition(warehouse, step)
             if step.kind != "model":
                 warehouse.ensure(table)

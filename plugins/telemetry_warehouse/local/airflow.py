@@ -95,8 +95,8 @@ def environment(settings: Settings, dags: Path = ROOT / "dags") -> dict[str, str
         "logging.base_log_folder": settings.home / "logs" / "tasks",
         # A task whose process is gone fails after a minute and not after five.
         "scheduler.task_instance_heartbeat_timeout": 60,
-        # A new or changed DAG file is seen within about ten seconds. One that has not changed is read again as seldom
-        # as by default, for that took a twentieth of a processor.
+        # A new or changed DAG file is seen within about ten seconds. What makes the same file give other tasks, such as
+        # a new model, is seen within half a minute, as by default: more often, it took a twentieth of a processor.
         "dag_processor.refresh_interval": 5,
         "usage_data_collection.enabled": False,
     }
