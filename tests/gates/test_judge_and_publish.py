@@ -152,14 +152,17 @@ def test_a_query_that_gives_days_names_them_and_one_that_does_not_names_none(war
 
 
 def test_the_cost_of_a_gate_does_not_grow_with_its_days(warehouse, rows):
-    def queries(candidate, end) -> int:
+    def queries(candidate, end) -> list[str]:
         judge(warehouse, table, candidate, {}, DAY, end, "run-cost")
-        jobs = warehouse.client.list_jobs(all_users=True, max_results=1000)
-        return sum(f"FROM {candidate} GROUP BY" in (job.query or "") for job in jobs if job.job_type == "query")
+        jobs = [j for j in warehouse.client.list_jobs(all_users=True, max_results=1000) if j.job_type == "query"]
+        asked = [job.query.split()[1:3] for job in jobs if f"FROM {candidate}" in (job.query or "")]
+        return sorted(" ".join(words) for words in asked)
 
-    table = dataclasses.replace(ROWS, expectations=(ROWS.expectations[0], MOSTLY, MOSTLY | {"name": "again"}))
-    assert queries(of_days(warehouse, "one_day", 5), DAY) == 1
-    assert queries(of_days(warehouse, "many_days", *[5] * 30), day(29)) == 1
+    of_queries = ({"name": f"q{n}", "query": f"SELECT client_id FROM {{candidate}} WHERE {n} = 9"} for n in range(3))
+    of_columns = (ROWS.expectations[0], MOSTLY, MOSTLY | {"name": "again"})
+    table = dataclasses.replace(ROWS, expectations=(*of_columns, *of_queries))
+    assert queries(of_days(warehouse, "one_day", 5), DAY) == ["0 AS", "submission_date AS"]
+    assert queries(of_days(warehouse, "many_days", *[5] * 30), day(29)) == ["0 AS", "submission_date AS"]
 
 
 def test_what_is_remembered_is_what_later_days_are_held_against(warehouse, rows):
@@ -219,9 +222,11 @@ def test_messages_that_fail_more_than_before_are_seen_until_they_are_landed_agai
 
 
 def test_an_expectation_that_cannot_be_evaluated_is_an_error_and_no_verdict(warehouse, rows):
-    table = dataclasses.replace(ROWS, expectations=({"name": "typo", "query": "SELECT no_such FROM {candidate}"},))
+    queries = {"holds": "SELECT client_id FROM {candidate} WHERE FALSE", "typo": "SELECT no_such FROM {candidate}"}
+    expected = tuple({"name": name, "query": query} for name, query in queries.items())
+    table = dataclasses.replace(ROWS, expectations=expected)
     candidate = candidate_of(warehouse, "typo", ("DATE '2013-02-01'", "'a'", 1))
-    with pytest.raises(WarehouseError, match="typo on .* could not be evaluated"):
+    with pytest.raises(WarehouseError, match="^typo on .* could not be evaluated"):
         judge(warehouse, table, candidate, {}, DAY, DAY, "run-typo")
 
 

@@ -107,11 +107,10 @@ def gate_queries(settings: Settings) -> dict[str, str]:
         inputs = inputs | {"pings": expectations.pings(inputs, DAY, DAY) or ""}
         parsed = expectations.parse(table, inputs)
         about = judge._about(table, candidate(table).id, parsed, DAY, DAY)
-        for expectation in parsed:
-            if expectation.query:
-                queries[f"{table.id}: {expectation.name}"] = by_day.rows_query(
-                    expectation.sql(about, inputs), about["day_column"]
-                )
+        of_table = {e.name: e.sql(about, inputs) for e in parsed if e.query}
+        for name, sql in of_table.items():
+            queries[f"{table.id}: {name}"] = by_day.rows_query([sql], about["day_column"])
+        queries[f"{table.id}: all queries"] = by_day.rows_query(of_table.values(), about["day_column"])
         conditions = {name: f"{condition['column']} IS NULL" for name, condition in about["conditions"].items()}
         queries[f"{table.id}: what is counted by day"] = by_day.counting_query(about, conditions)
     queries["the days before"] = by_day.days_before_query(about)

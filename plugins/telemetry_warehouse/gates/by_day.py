@@ -1,13 +1,15 @@
 """The expectations of our own, registered with Great Expectations: every day of a range is judged, in grouped queries.
 
 All that is counted on a candidate is one query for a whole gate, grouped by day and application (`table.by_day`), and
-what `monitoring` knows of the days before is another (`table.days_before`). A query that returns what must not be is
-one query, grouped by day (`rows_not_expected`). Great Expectations computes a metric once for all who ask for it.
+what `monitoring` knows of the days before is another (`table.days_before`). The queries that return what must not be
+are a third, grouped by day too (`table.rows_not_expected`). Great Expectations computes a metric once for all who ask
+for it.
 
 Imports Great Expectations, so import it where it is used.
 """
 
 import os
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import ClassVar
 
@@ -49,16 +51,18 @@ def days_before_query(about: dict) -> str:
     )
 
 
-def rows_query(query: str, day: str) -> str:
-    """How many rows a query returns and a few of them, by its column `day`.
+def rows_query(queries: Iterable[str], day: str) -> str:
+    """How many rows each query returns and a few of them, by its number and its column `day`.
 
     As JSON, a row needs no list of its columns, and has no day where the query gives none.
     """
     row = "TO_JSON_STRING(row_not_expected)"
-    return (
-        f"SELECT JSON_VALUE({row}, '$.{day}') AS day, COUNT(*) AS row_count,"
-        f" ARRAY_AGG({row} LIMIT {EXAMPLES}) AS examples FROM ({query}) AS row_not_expected GROUP BY day ORDER BY day"
+    counted = " UNION ALL ".join(
+        f"SELECT {number} AS number, JSON_VALUE({row}, '$.{day}') AS day, COUNT(*) AS row_count,"
+        f" ARRAY_AGG({row} LIMIT {EXAMPLES}) AS examples FROM ({query}) AS row_not_expected GROUP BY day"
+        for number, query in enumerate(queries)
     )
+    return f"{counted} ORDER BY number, day"
 
 
 class ByDay(MetricProvider):
@@ -122,29 +126,33 @@ class DaysBefore(MetricProvider):
 
 
 class RowsNotExpected(MetricProvider):
-    """What a query returns, by its column `day`: [(day or None, number of rows, a few of them as JSON), ...]."""
+    """What queries return, each by its column `day`: name → [(day or None, number of rows, a few as JSON), ...]."""
 
-    metric_name = "rows_not_expected"
+    metric_name = "table.rows_not_expected"
     domain_keys = ("batch_id",)
-    value_keys = ("query", "day")
+    value_keys = ("queries", "day")
 
     @metric_value(engine=SqlAlchemyExecutionEngine)
     def _sqlalchemy(cls, execution_engine, metric_value_kwargs, metrics, **_):  # noqa: N805
-        query = rows_query(metric_value_kwargs["query"], metric_value_kwargs["day"])
-        return [tuple(of_day) for of_day in _rows(execution_engine, query)]
+        queries = metric_value_kwargs["queries"]
+        names, found = list(queries), {name: [] for name in queries}
+        for number, *of_day in _rows(execution_engine, rows_query(queries.values(), metric_value_kwargs["day"])):
+            found[names[number]].append(tuple(of_day))
+        return found
 
 
 class ExpectNoRows(BatchExpectation):
-    """Holds where the query returns nothing."""
+    """Holds where the query of that name returns nothing. `queries` is the same for all such expectations of a gate."""
 
     query: str
-    day: str = "submission_date"
+    queries: dict
+    day: str
 
-    metric_dependencies: ClassVar[tuple[str, ...]] = ("rows_not_expected",)
-    success_keys: ClassVar[tuple[str, ...]] = ("query", "day")
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.rows_not_expected",)
+    success_keys: ClassVar[tuple[str, ...]] = ("queries", "day")
 
     def _validate(self, metrics, runtime_configuration=None, execution_engine=None):
-        found = metrics["rows_not_expected"]
+        found = metrics["table.rows_not_expected"][self.query]
         return _said(
             f"{sum(rows for _, rows, _ in found)} rows that should not be" if found else "none",
             [day for day, _, _ in found if day],

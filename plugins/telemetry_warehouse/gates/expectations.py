@@ -37,20 +37,20 @@ class Expectation:
     condition: dict | None = None
     measures: dict[str, str] = field(default_factory=dict)
 
-    def build(self, about: dict, inputs: dict[str, str]):
-        """The Great Expectations object. `about`: see judge.py; `inputs`: name in a query → table id, or SQL."""
+    def build(self, about: dict, queries: dict[str, str]):
+        """The Great Expectations object. `about` and `queries`: see judge.py."""
         from telemetry_warehouse.gates import by_day
 
         known = {"severity": self.severity, "meta": {"name": self.name}}
         if self.query is not None:
-            return by_day.ExpectNoRows(query=self.sql(about, inputs), day=about["day_column"], **known)
+            return by_day.ExpectNoRows(query=self.name, queries=queries, day=about["day_column"], **known)
         if self.condition is not None:
             mostly = self.arguments.get("mostly", 1)
             return by_day.ExpectColumnValues(condition=self.name, mostly=mostly, about=about, **known)
         return by_day.OWN[self.type](about=about, **self.arguments, **known)
 
     def sql(self, about: dict, inputs: dict[str, str]) -> str:
-        """The query as it is sent, but for how its rows are counted."""
+        """The query as it is sent, but for how its rows are counted. `inputs`: name in a query → table id, or SQL."""
         values = inputs | {
             "candidate": about["candidate"], "start_date": about["start"], "end_date": about["end"],
         }  # fmt: skip

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import orjson
+from google.api_core.exceptions import GoogleAPICallError
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
@@ -75,8 +76,9 @@ def judge(
         inputs = inputs | {"pings": every_ping}
     expectations = parse(table, inputs)
     about = _about(table, asset, expectations, start, end)
+    queries = {e.name: e.sql(about, inputs) for e in expectations if e.query}
     history.ensure(warehouse)
-    results, profile = _run(warehouse, about, expectations, inputs)
+    results, profile = _run(warehouse, about, expectations, queries)
     days = {r.expectation.name: _days_to_let_through(r, start, end) for r in results if r.verdict == "failed"}
     if days:
         known = overrides.in_force(warehouse, table.id, start, end)
@@ -145,8 +147,11 @@ def _keys(table: Table) -> list[str]:
     return found or table.column_names[:1]
 
 
-def _run(warehouse, about, expectations, inputs) -> tuple[list[Result], Profile | None]:
-    """Whether each expectation holds, and why not; and the profile of the candidate where history is kept of it."""
+def _run(warehouse, about, expectations, queries) -> tuple[list[Result], Profile | None]:
+    """Whether each expectation holds, and why not; and the profile of the candidate where history is kept of it.
+
+    queries: name of an expectation → what returns the rows that break it; they run as one.
+    """
     if not expectations:
         return [], None
     import great_expectations as gx
@@ -178,7 +183,7 @@ def _run(warehouse, about, expectations, inputs) -> tuple[list[Result], Profile 
         kwargs={"connect_args": {"client": client, "prefer_bqstorage_client": False}},
     )
     batch = source.add_table_asset(name, table_name=name).add_batch_definition_whole_table("all")
-    built = [e.build(about, inputs) for e in expectations]
+    built = [e.build(about, queries) for e in expectations]
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=built))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
     outcome = definition.run(result_format={"result_format": "COMPLETE"})
@@ -187,13 +192,26 @@ def _run(warehouse, about, expectations, inputs) -> tuple[list[Result], Profile 
     for one in outcome.results:
         expectation = by_name[one.expectation_config.meta["name"]]
         if message := _exception(one.exception_info):
-            raise WarehouseError(f"{expectation.name} on {about['candidate']} could not be evaluated: {message}")
+            name = _at_fault(warehouse, about, queries) if expectation.query else expectation.name
+            raise WarehouseError(f"{name} on {about['candidate']} could not be evaluated: {message}")
         found = one.result
         examples = [orjson.loads(e) if isinstance(e, str) else e for e in found["examples"]]
         failed_days = [] if "None" in found["failed_days"] else list(map(date.fromisoformat, found["failed_days"]))
         results.append(Result(expectation, bool(one.success), found["observed_value"], examples, failed_days))
     profiles = [one.result["profile"] for one in outcome.results if "profile" in one.result]
     return results, profiles[0] if profiles else None
+
+
+def _at_fault(warehouse, about, queries) -> str:
+    """The name of the first query that fails by itself, of those that failed as one; all names where none does."""
+    from telemetry_warehouse.gates import by_day
+
+    for name, query in queries.items():
+        try:
+            warehouse.rows(by_day.rows_query([query], about["day_column"]))
+        except GoogleAPICallError:
+            return name
+    return ", ".join(queries)
 
 
 def _exception(info: dict | None) -> str | None:

@@ -278,8 +278,8 @@ def keep_descriptions_in_memory() -> None:
 
 
 def keep_jobs_in_memory() -> None:
-    """A job was written twice and read three times, in all half as long as a small job took. It is written once, when it
-    is done; one that only reads, or is a statement of a script, is known as long as the server runs."""
+    """A job was written twice and read three times, in all half as long as a small job took. It is written once, when
+    it is done; one that only reads, or is a statement of a script, is known as long as the server runs."""
     from local_bigquery.engine import database
     from local_bigquery.jobs import store
 
