@@ -5,11 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from telemetry_warehouse.local import bigquery_server
+from telemetry_warehouse.local import standins
+from telemetry_warehouse.local.bigquery_server import __main__ as bigquery_server
 from telemetry_warehouse.local.servers import EMULATOR
+from tests.conftest import temporary_home
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,79 @@ def test_what_is_said_of_one_table_without_listing_all_is_right(client):
     job = client.query("SELECT 1 AS n UNION ALL SELECT 2")
     rows = job.result()
     assert client.get_table(job.destination).num_rows == 2 == rows.total_rows
+
+
+def test_what_was_looked_at_before_is_looked_at_again_after_a_change(client):
+    def seen():
+        table = client.get_table("corrections.changing")
+        return [(field.name, field.mode) for field in table.schema], table.num_rows, table.description
+
+    def columns_of_view():
+        return [field.name for field in client.query_and_wait("SELECT * FROM corrections.over_changing").schema]
+
+    client.query_and_wait("CREATE TABLE corrections.changing (n INT64 NOT NULL)")
+    client.query_and_wait("CREATE VIEW corrections.over_changing AS SELECT * FROM corrections.changing")
+    assert seen() == ([("n", "REQUIRED")], 0, None)
+    client.query_and_wait("INSERT INTO corrections.changing VALUES (1), (2)")
+    assert seen()[1] == 2
+    client.query_and_wait("ALTER TABLE corrections.changing ADD COLUMN c STRING")
+    assert seen()[0] == [("n", "REQUIRED"), ("c", "NULLABLE")]
+    table = client.get_table("corrections.changing")
+    table.description = "of numbers"
+    client.update_table(table, ["description"])
+    assert seen()[2] == "of numbers"
+    client.query_and_wait("BEGIN TRANSACTION; INSERT INTO corrections.changing (n) VALUES (3); COMMIT TRANSACTION")
+    assert seen()[1] == 3
+    client.query_and_wait("CREATE OR REPLACE TABLE corrections.changing AS SELECT 'a' AS word")
+    assert seen()[:2] == ([("word", "NULLABLE")], 1)
+    client.query_and_wait(
+        "CREATE OR REPLACE VIEW corrections.over_changing AS SELECT word AS w FROM corrections.changing"
+    )
+    assert columns_of_view() == ["w"]
+    client.delete_table("corrections.changing")
+    client.query_and_wait("CREATE TABLE corrections.changing (d DATE)")
+    assert seen() == ([("d", "NULLABLE")], 0, None)
+
+
+def test_a_job_is_known_while_the_server_runs_and_one_that_changed_something_afterwards_too():
+    with temporary_home() as settings:
+        standins.up(settings, say=lambda _: None)
+        client = settings.bigquery_client()
+        client.query_and_wait("CREATE SCHEMA jobs")
+        wrote = client.query("CREATE TABLE jobs.made AS SELECT 1 AS n")
+        script = client.query("SELECT n FROM jobs.made; DELETE FROM jobs.made WHERE n = 1")
+        read = client.query("SELECT 2 AS n")
+        with pytest.raises(Exception, match="no_such"):
+            client.query_and_wait("SELECT n FROM jobs.no_such")
+        for job in (wrote, script, read):
+            job.result()
+            assert client.get_job(job.job_id).state == "DONE"
+        assert [row.n for row in client.get_job(read.job_id).result()] == [2]
+        assert {child.statement_type for child in client.list_jobs(parent_job=script.job_id)} == {"DELETE", "SELECT"}
+        listed = [job.job_id for job in client.list_jobs(min_creation_time=wrote.created)]
+        assert {wrote.job_id, script.job_id, read.job_id} < set(listed) and len(listed) == 4
+        assert client.list_jobs(state_filter="running").num_results == 0
+        with pytest.raises(Conflict):
+            client.query("SELECT 3 AS n", job_id=read.job_id, job_retry=None)
+
+        standins.down(settings, say=lambda _: None)
+        standins.up(settings, say=lambda _: None)
+        client = settings.bigquery_client()
+        assert client.get_job(wrote.job_id).state == client.get_job(script.job_id).state == "DONE"
+        with pytest.raises(Conflict):
+            client.query("SELECT 3 AS n", job_id=wrote.job_id, job_retry=None)
+        with pytest.raises(NotFound):
+            client.get_job(read.job_id)
+        assert {wrote.job_id, script.job_id} < {job.job_id for job in client.list_jobs()}
+
+
+def test_a_result_of_parameters_has_its_rows_once_and_its_own_names_and_types(client):
+    parameters = [bigquery.ScalarQueryParameter("n", "INT64", 7), bigquery.ScalarQueryParameter("none", "STRING", None)]
+    config = bigquery.QueryJobConfig(query_parameters=parameters)
+    sql = "SELECT @n AS n, @n + 1 AS N, @none AS none, [@n] AS a, STRUCT(@n AS x) AS s FROM UNNEST([1, 2]) -- twice"
+    rows = client.query_and_wait(sql, job_config=config)
+    assert [field.field_type for field in rows.schema] == ["INTEGER", "INTEGER", "STRING", "INTEGER", "RECORD"]
+    assert [tuple(row.values()) for row in rows] == [(7, 8, None, [7], {"x": 7})] * 2
 
 
 def test_a_result_is_written_over_after_and_beside_what_is_there(client):

@@ -70,7 +70,7 @@ def test_two_ups_at_once_start_each_server_once_and_a_third_starts_nothing(home)
     before = pids(home)
     standins.up(home, say=pytest.fail)
     assert pids(home) == before
-    assert len([c for c in of_home(home) if "bigquery_server.py" in c]) == 1
+    assert len([c for c in of_home(home) if "/bigquery_server" in c]) == 1
 
 
 def test_up_starts_again_what_was_killed_and_committed_rows_are_there(home):

@@ -44,7 +44,7 @@ class BigQuery:
         command = [
             python,
             "-P",
-            Path(__file__).with_name("bigquery_server.py"),
+            Path(__file__).with_name("bigquery_server"),
             "--host",
             "127.0.0.1",
             "--port",

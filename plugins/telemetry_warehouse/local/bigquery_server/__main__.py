@@ -1,0 +1,32 @@
+"""Starts the BigQuery emulator with the corrections that dbt-bigquery and our tables need, and what makes it quick.
+
+Runs on its own in the emulator's environment (`python -P bigquery_server --host ... `, the arguments of
+local-bigquery), so nothing in this folder imports our package.
+"""
+
+import importlib.metadata
+import sys
+
+CHECKED_VERSION = "0.3.2"
+
+
+def main() -> None:
+    version = importlib.metadata.version("local-bigquery")
+    if version != CHECKED_VERSION:
+        sys.exit(
+            f"local-bigquery is {version} and the corrections in {__file__} were checked on {CHECKED_VERSION}; "
+            "run tests/local/test_bigquery_server.py on the new version, then change CHECKED_VERSION"
+        )
+
+    import bookkeeping
+    import corrections
+    import translation
+    from local_bigquery import cli
+
+    for change in (*corrections.ALL, *bookkeeping.ALL, *translation.ALL):
+        change()
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
