@@ -405,7 +405,7 @@ def test_what_a_stage_read_is_known_after_its_candidate_is_gone(warehouse):
         assert parts["build"].tables == {WHOLE.id: Scan(counted(ROWS, "*"), 5)}
         # The candidate's columns, and the target's; where they are one table by now, a key is one column of the query.
         assert parts["publish"].tables[table.id].bytes == counted(rows, "*") * (2 if table is WHOLE else 1)
-    # All that is counted by day is one query, and each query of a gate's own is another.
+    # All that is counted by day is one query, and the queries of a gate's own are another.
     by_day, own = counted(of_days(1), "day", "name"), counted(of_days(1), "name", "flag", "share")
     assert days["gate"].bytes == by_day + own == (8 + 2) + (2 + 1 + 8)
     assert (moments["gate"].bytes, whole["gate"].bytes) == (0, 0)

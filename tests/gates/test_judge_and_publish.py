@@ -226,8 +226,12 @@ def test_an_expectation_that_cannot_be_evaluated_is_an_error_and_no_verdict(ware
     expected = tuple({"name": name, "query": query} for name, query in queries.items())
     table = dataclasses.replace(ROWS, expectations=expected)
     candidate = candidate_of(warehouse, "typo", ("DATE '2013-02-01'", "'a'", 1))
-    with pytest.raises(WarehouseError, match="^typo on .* could not be evaluated"):
+    with pytest.raises(WarehouseError, match="^typo on .* could not be evaluated: .*no_such"):
         judge(warehouse, table, candidate, {}, DAY, DAY, "run-typo")
+    as_it_runs = "SELECT client_id FROM {candidate} WHERE ERROR(CONCAT('as it runs ', client_id)) > 0"
+    table = dataclasses.replace(ROWS, expectations=(expected[0], {"name": "fails", "query": as_it_runs}))
+    with pytest.raises(WarehouseError, match="^holds, fails on .* could not be evaluated: .*as it runs"):
+        judge(warehouse, table, candidate, {}, DAY, DAY, "run-fails")
 
 
 def test_publishing_replaces_exactly_the_days_of_the_range(warehouse, rows):

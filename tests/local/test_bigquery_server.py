@@ -116,7 +116,7 @@ def test_what_was_looked_at_before_is_looked_at_again_after_a_change(client):
     assert seen() == ([("d", "NULLABLE")], 0, None)
 
 
-def test_a_job_is_known_while_the_server_runs_and_one_that_changed_something_afterwards_too():
+def test_a_job_is_known_while_it_runs_afterwards_and_when_the_server_has_started_again():
     with temporary_home() as settings:
         standins.up(settings, say=lambda _: None)
         client = settings.bigquery_client()
@@ -133,28 +133,38 @@ def test_a_job_is_known_while_the_server_runs_and_one_that_changed_something_aft
         assert {child.statement_type for child in client.list_jobs(parent_job=script.job_id)} == {"DELETE", "SELECT"}
         listed = [job.job_id for job in client.list_jobs(min_creation_time=wrote.created)]
         assert {wrote.job_id, script.job_id, read.job_id} < set(listed) and len(listed) == 4
-        assert client.list_jobs(state_filter="running").num_results == 0
+        assert list(client.list_jobs(state_filter="running")) == list(client.list_jobs(state_filter="pending")) == []
+        assert len(list(client.list_jobs(state_filter="done", min_creation_time=wrote.created))) == 4
         with pytest.raises(Conflict):
             client.query("SELECT 3 AS n", job_id=read.job_id, job_retry=None)
 
         standins.down(settings, say=lambda _: None)
         standins.up(settings, say=lambda _: None)
         client = settings.bigquery_client()
-        assert client.get_job(wrote.job_id).state == client.get_job(script.job_id).state == "DONE"
+        assert {client.get_job(job.job_id).state for job in (wrote, script, read)} == {"DONE"}
+        assert [row.n for row in client.get_job(read.job_id).result()] == [2]
         with pytest.raises(Conflict):
             client.query("SELECT 3 AS n", job_id=wrote.job_id, job_retry=None)
+        client.query_and_wait("SELECT 4 AS n")
+        assert client.get_job(wrote.job_id).state == "DONE"
+        assert {wrote.job_id, script.job_id, read.job_id} < {job.job_id for job in client.list_jobs()}
         with pytest.raises(NotFound):
-            client.get_job(read.job_id)
-        assert {wrote.job_id, script.job_id} < {job.job_id for job in client.list_jobs()}
+            client.get_job("no_such")
 
 
 def test_a_result_of_parameters_has_its_rows_once_and_its_own_names_and_types(client):
     parameters = [bigquery.ScalarQueryParameter("n", "INT64", 7), bigquery.ScalarQueryParameter("none", "STRING", None)]
     config = bigquery.QueryJobConfig(query_parameters=parameters)
-    sql = "SELECT @n AS n, @n + 1 AS N, @none AS none, [@n] AS a, STRUCT(@n AS x) AS s FROM UNNEST([1, 2]) -- twice"
+    sql = "SELECT @n AS n, @none AS none, [@n] AS a, STRUCT(@n AS x) AS s FROM UNNEST([1, 2]) -- twice"
     rows = client.query_and_wait(sql, job_config=config)
-    assert [field.field_type for field in rows.schema] == ["INTEGER", "INTEGER", "STRING", "INTEGER", "RECORD"]
-    assert [tuple(row.values()) for row in rows] == [(7, 8, None, [7], {"x": 7})] * 2
+    kinds = [(field.name, field.field_type, field.mode) for field in rows.schema]
+    assert kinds == [
+        ("n", "INTEGER", "NULLABLE"),
+        ("none", "STRING", "NULLABLE"),
+        ("a", "INTEGER", "REPEATED"),
+        ("s", "RECORD", "NULLABLE"),
+    ]
+    assert [tuple(row.values()) for row in rows] == [(7, None, [7], {"x": 7})] * 2
 
 
 def test_a_result_is_written_over_after_and_beside_what_is_there(client):

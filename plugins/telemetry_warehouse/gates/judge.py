@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import orjson
-from google.api_core.exceptions import GoogleAPICallError
 
 from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
@@ -192,8 +191,8 @@ def _run(warehouse, about, expectations, queries) -> tuple[list[Result], Profile
     for one in outcome.results:
         expectation = by_name[one.expectation_config.meta["name"]]
         if message := _exception(one.exception_info):
-            name = _at_fault(warehouse, about, queries) if expectation.query else expectation.name
-            raise WarehouseError(f"{name} on {about['candidate']} could not be evaluated: {message}")
+            name, why = _at_fault(client, queries, message) if expectation.query else (expectation.name, message)
+            raise WarehouseError(f"{name} on {about['candidate']} could not be evaluated: {why}")
         found = one.result
         examples = [orjson.loads(e) if isinstance(e, str) else e for e in found["examples"]]
         failed_days = [] if "None" in found["failed_days"] else list(map(date.fromisoformat, found["failed_days"]))
@@ -202,16 +201,17 @@ def _run(warehouse, about, expectations, queries) -> tuple[list[Result], Profile
     return results, profiles[0] if profiles else None
 
 
-def _at_fault(warehouse, about, queries) -> str:
-    """The name of the first query that fails by itself, of those that failed as one; all names where none does."""
-    from telemetry_warehouse.gates import by_day
+def _at_fault(client, queries: dict[str, str], message: str) -> tuple[str, str]:
+    """Which of the queries that failed as one BigQuery refuses, and why, before running it; all where it takes each."""
+    from google.api_core.exceptions import ClientError
+    from google.cloud.bigquery import QueryJobConfig
 
     for name, query in queries.items():
         try:
-            warehouse.rows(by_day.rows_query([query], about["day_column"]))
-        except GoogleAPICallError:
-            return name
-    return ", ".join(queries)
+            client.query(query, QueryJobConfig(dry_run=True))
+        except ClientError as error:
+            return name, one_line(error)
+    return ", ".join(queries), message
 
 
 def _exception(info: dict | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import contextvars
 import gc
+import itertools
 import threading
 
 # What DuckLake's own tables say of one table or view; DuckDB's listings load every table with all its columns first.
@@ -158,37 +159,40 @@ def keep_descriptions_in_memory() -> None:
     row_access.secured = secured
 
 
+# About two nights' jobs; one that loads main pings holds their schema, a third of a megabyte.
+_JOBS_IN_MEMORY = 1_000
+
+
 def keep_jobs_in_memory() -> None:
-    """A job was written twice and read three times, in all half as long as a small job took. It is written once, when
-    it is done; one that only reads, or is a statement of a script, is known as long as the server runs."""
+    """A job was written three times and read three times, in all half as long as a small job took. It is written once,
+    when it is done, and read from memory while it is new. What a script's statements said is known only that long."""
     from local_bigquery.engine import database
     from local_bigquery.jobs import store
 
     write, read, list_written, delete = store.save, store.load, store.list_, store.delete
     known: dict[tuple[str, str], object] = {}
-    written_before: set[tuple[str, str]] = set()
+    written: set[tuple[str, str]] = set()
     lock = threading.Lock()
 
-    def of_before():
+    def save(job):
+        key = job.jobReference.projectId, job.jobReference.jobId
+        is_written = job.status.state == "DONE" and not job.statistics.parentJobId
+        if is_written:
+            write(job)
         with lock:
             if not known:
-                written_before.update(database.fetch("SELECT project_id, job_id FROM emulator.jobs"))
-        return written_before
-
-    def save(job):
-        of_before()
-        key = job.jobReference.projectId, job.jobReference.jobId
-        query = job.statistics.query
-        only_reads = query and query.statementType == "SELECT" and not job.status.errorResult
-        if job.status.state == "DONE" and not only_reads and not job.statistics.parentJobId:
-            write(job)
-        known[key] = job
+                written.update(database.fetch("SELECT project_id, job_id FROM emulator.jobs"))
+            if is_written:
+                written.add(key)
+            known[key] = job
+            for old in list(itertools.islice(known, max(len(known) - _JOBS_IN_MEMORY, 0))):
+                if known[old].status.state == "DONE":
+                    del known[old]
         return job
 
     def load(project_id, job_id):
-        if (project_id, job_id) in known:
-            return known[project_id, job_id]
-        return read(project_id, job_id) if (project_id, job_id) in of_before() else None
+        key = project_id, job_id
+        return known.get(key) or (read(*key) if key in written or not known else None)
 
     def list_(project_id, states=None, parent_job_id=None, min_creation_time=None, max_creation_time=None):
         def is_asked_for(job):
@@ -201,27 +205,28 @@ def keep_jobs_in_memory() -> None:
                 and (max_creation_time is None or created <= max_creation_time)
             )
 
-        before = list_written(project_id, states, parent_job_id, min_creation_time, max_creation_time)
-        found = {(project_id, job.jobReference.jobId): job for job in before}
-        found |= {key: job for key, job in list(known.items()) if is_asked_for(job)}
+        with lock:
+            of_memory = {key: job for key, job in known.items() if is_asked_for(job)}
+        older = list_written(project_id, states, parent_job_id, min_creation_time, max_creation_time)
+        found = {(project_id, job.jobReference.jobId): job for job in older} | of_memory
         return sorted(found.values(), key=lambda job: (-int(job.statistics.creationTime), job.jobReference.jobId))
 
     def forget(project_id, job_id):
         delete(project_id, job_id)
-        written_before.discard((project_id, job_id))
-        for key, job in list(known.items()):
-            if key == (project_id, job_id) or (key[0] == project_id and job.statistics.parentJobId == job_id):
-                del known[key]
+        with lock:
+            written.discard((project_id, job_id))
+            for key, job in list(known.items()):
+                if key == (project_id, job_id) or (key[0] == project_id and job.statistics.parentJobId == job_id):
+                    del known[key]
 
     store.save, store.load, store.list_, store.delete = save, load, list_, forget
 
 
-def ask_of_a_job_only_what_is_needed() -> None:
-    """Every job listed all tables to find the temporary ones, of which a connection of its own has none, and wrote into
-    a table that it had begun to run. A job that runs says that it is pending: either way it is not done."""
-    from local_bigquery.jobs import query, runner
+def look_for_temporary_tables_in_sessions_alone() -> None:
+    """Every job listed all tables to find the temporary ones, of which a connection of its own has none."""
+    from local_bigquery.jobs import query
 
-    execute, save = query.execute, runner.store.save
+    execute = query.execute
 
     class WithoutTemporaryTables:
         def __init__(self, cursor):
@@ -238,7 +243,6 @@ def ask_of_a_job_only_what_is_needed() -> None:
         return execute(cursor if session else WithoutTemporaryTables(cursor), *args, session=session, **kwargs)
 
     query.execute = execute_without_listing
-    runner.store.save = lambda job: job if job.status.state == "RUNNING" else save(job)
 
 
 def learn_the_columns_of_a_result_without_its_rows() -> None:
@@ -294,7 +298,7 @@ ALL = (
     look_again_only_after_a_change,
     keep_descriptions_in_memory,
     keep_jobs_in_memory,
-    ask_of_a_job_only_what_is_needed,
+    look_for_temporary_tables_in_sessions_alone,
     learn_the_columns_of_a_result_without_its_rows,
     read_a_result_without_looking_it_up,
     collect_garbage_seldom,
