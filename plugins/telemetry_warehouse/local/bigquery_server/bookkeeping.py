@@ -36,43 +36,15 @@ _IN_RESULTS = {
 }
 
 
-def look_at_one_table_without_listing_all() -> None:
-    """Every statement asks several times what a table is. With 60 tables that took a third of a small job's time, and
-    more with every query, because the result of each is a table too."""
+# By project, the snapshot that a statement being translated has seen: translating changes nothing.
+in_this_translation: contextvars.ContextVar[dict] = contextvars.ContextVar("in_this_translation")
+
+
+def look_at_one_table_and_again_only_after_a_change() -> None:
+    """Every statement asks several times what a table is. To list all tables for it took a third of a small job's time
+    with 60 tables, and more with every query, because the result of each is a table too. What a table is stays the same
+    until DuckLake's next snapshot, and what columns it has until its next change of a definition."""
     import duckdb
-    from local_bigquery.engine import database
-
-    fetch = database.fetch
-
-    def fetch_by_the_shorter_way(sql, params=None):
-        listing = next((part for part in _IN_DUCKLAKE if part in sql), None)
-        # A listing of all tables of a dataset has no table's name.
-        if listing is None or None in params:
-            return fetch(sql, params)
-        if params[0] in database._attached:
-            return fetch(_IN_DUCKLAKE[listing].format(catalogue=_catalogue(params[0])), params[1:])
-        if params[0] == "emulator" and listing in _IN_RESULTS:
-            text = "'" + params[2].replace("'", "''") + "'"
-            try:
-                return fetch(_IN_RESULTS[listing].format(text=text, table=database.quote(*params)))
-            except duckdb.CatalogException:
-                return []
-        return fetch(sql, params)
-
-    database.fetch = fetch_by_the_shorter_way
-
-
-def _catalogue(project_id: str) -> str:
-    return f'"__ducklake_metadata_{project_id}"'
-
-
-# By project, the versions that a statement being translated has seen, which itself changes nothing.
-in_this_translation = contextvars.ContextVar("in_this_translation", default=None)
-
-
-def look_again_only_after_a_change() -> None:
-    """What a table is stays the same until DuckLake's next snapshot, and what columns it has until its next change of a
-    definition: one short question where each took three to thirteen milliseconds."""
     from local_bigquery.catalog import tables
     from local_bigquery.engine import database
 
@@ -80,14 +52,16 @@ def look_again_only_after_a_change() -> None:
     # By project, and by whether it is about definitions alone: as of which version, and what is known.
     answers: dict[tuple[str, bool], tuple[int, dict]] = {}
 
+    def catalogue(project_id):
+        return f'"__ducklake_metadata_{project_id}"'
+
     def versions(project_id):
-        latest = f"FROM {_catalogue(project_id)}.ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1"
-        asked = in_this_translation.get()
-        if asked is None:
-            return fetch(f"SELECT snapshot_id, schema_version {latest}")[0]
-        if project_id not in asked:
-            asked[project_id] = fetch(f"SELECT snapshot_id, schema_version {latest}")[0]
-        return asked[project_id]
+        seen = in_this_translation.get({})
+        if project_id not in seen:
+            snapshots = f"{catalogue(project_id)}.ducklake_snapshot"
+            latest = f"SELECT snapshot_id, schema_version FROM {snapshots} ORDER BY snapshot_id DESC LIMIT 1"
+            [seen[project_id]] = fetch(latest)
+        return seen[project_id]
 
     def known(project_id, of_definitions, question, answer):
         version = versions(project_id)[of_definitions]
@@ -99,12 +73,22 @@ def look_again_only_after_a_change() -> None:
             said[question] = answer()
         return said[question]
 
-    def fetch_once(sql, params=None):
+    def fetch_by_the_shorter_way(sql, params=None):
         listing = next((part for part in _IN_DUCKLAKE if part in sql), None)
-        if listing is None or None in params or params[0] not in database._attached:
+        # A listing of all tables of a dataset has no table's name.
+        if listing is None or None in params:
             return fetch(sql, params)
-        of_definitions = listing != "FROM duckdb_tables()"
-        return known(params[0], of_definitions, (listing, *params), lambda: fetch(sql, params))
+        if params[0] in database._attached:
+            shorter = _IN_DUCKLAKE[listing].format(catalogue=catalogue(params[0]))
+            of_definitions = listing != "FROM duckdb_tables()"
+            return known(params[0], of_definitions, (listing, *params), lambda: fetch(shorter, params[1:]))
+        if params[0] == "emulator" and listing in _IN_RESULTS:
+            text = "'" + params[2].replace("'", "''") + "'"
+            try:
+                return fetch(_IN_RESULTS[listing].format(text=text, table=database.quote(*params)))
+            except duckdb.CatalogException:
+                return []
+        return fetch(sql, params)
 
     def columns_once(project_id, dataset_id, table_id):
         def look():
@@ -114,7 +98,7 @@ def look_again_only_after_a_change() -> None:
             return look()
         return known(project_id, True, (dataset_id, table_id), look)
 
-    database.fetch, tables.columns = fetch_once, columns_once
+    database.fetch, tables.columns = fetch_by_the_shorter_way, columns_once
 
 
 def keep_descriptions_in_memory() -> None:
@@ -166,24 +150,17 @@ _JOBS_IN_MEMORY = 1_000
 def keep_jobs_in_memory() -> None:
     """A job was written three times and read three times, in all half as long as a small job took. It is written once,
     when it is done, and read from memory while it is new. What a script's statements said is known only that long."""
-    from local_bigquery.engine import database
     from local_bigquery.jobs import store
 
     write, read, list_written, delete = store.save, store.load, store.list_, store.delete
     known: dict[tuple[str, str], object] = {}
-    written: set[tuple[str, str]] = set()
     lock = threading.Lock()
 
     def save(job):
         key = job.jobReference.projectId, job.jobReference.jobId
-        is_written = job.status.state == "DONE" and not job.statistics.parentJobId
-        if is_written:
+        if job.status.state == "DONE" and not job.statistics.parentJobId:
             write(job)
         with lock:
-            if not known:
-                written.update(database.fetch("SELECT project_id, job_id FROM emulator.jobs"))
-            if is_written:
-                written.add(key)
             known[key] = job
             for old in list(itertools.islice(known, max(len(known) - _JOBS_IN_MEMORY, 0))):
                 if known[old].status.state == "DONE":
@@ -191,8 +168,7 @@ def keep_jobs_in_memory() -> None:
         return job
 
     def load(project_id, job_id):
-        key = project_id, job_id
-        return known.get(key) or (read(*key) if key in written or not known else None)
+        return known.get((project_id, job_id)) or read(project_id, job_id)
 
     def list_(project_id, states=None, parent_job_id=None, min_creation_time=None, max_creation_time=None):
         def is_asked_for(job):
@@ -214,12 +190,21 @@ def keep_jobs_in_memory() -> None:
     def forget(project_id, job_id):
         delete(project_id, job_id)
         with lock:
-            written.discard((project_id, job_id))
             for key, job in list(known.items()):
                 if key == (project_id, job_id) or (key[0] == project_id and job.statistics.parentJobId == job_id):
                     del known[key]
 
     store.save, store.load, store.list_, store.delete = save, load, list_, forget
+
+
+class _Cursor:
+    """A cursor of which a subclass does something otherwise."""
+
+    def __init__(self, cursor):
+        self._cursor = cursor
+
+    def __getattr__(self, name):
+        return getattr(self._cursor, name)
 
 
 def look_for_temporary_tables_in_sessions_alone() -> None:
@@ -228,13 +213,7 @@ def look_for_temporary_tables_in_sessions_alone() -> None:
 
     execute = query.execute
 
-    class WithoutTemporaryTables:
-        def __init__(self, cursor):
-            self._cursor = cursor
-
-        def __getattr__(self, name):
-            return getattr(self._cursor, name)
-
+    class WithoutTemporaryTables(_Cursor):
         def sql(self, text, **arguments):
             listing = text.endswith("FROM duckdb_tables() WHERE temporary")
             return self._cursor.sql("SELECT '' LIMIT 0" if listing else text, **arguments)
@@ -251,19 +230,13 @@ def learn_the_columns_of_a_result_without_its_rows() -> None:
 
     write = tables.write
 
-    class Asked:
-        def __init__(self, cursor, query):
-            self._cursor, self._query = cursor, query
-
-        def __getattr__(self, name):
-            return getattr(self._cursor, name)
-
-        def sql(self, text, params=None):
-            asks_for_columns = params and text == self._query
-            return self._cursor.sql(f"SELECT * FROM ({text}) LIMIT 0" if asks_for_columns else text, params=params)
-
     def write_once(cur, query, *args, **kwargs):
-        return write(Asked(cur, query), query, *args, **kwargs)
+        class Asked(_Cursor):
+            def sql(self, text, params=None):
+                asks_for_columns = params and text == query
+                return self._cursor.sql(f"SELECT * FROM ({text}) LIMIT 0" if asks_for_columns else text, params=params)
+
+        return write(Asked(cur), query, *args, **kwargs)
 
     tables.write = write_once
 
@@ -294,8 +267,7 @@ def collect_garbage_seldom() -> None:
 
 
 ALL = (
-    look_at_one_table_without_listing_all,
-    look_again_only_after_a_change,
+    look_at_one_table_and_again_only_after_a_change,
     keep_descriptions_in_memory,
     keep_jobs_in_memory,
     look_for_temporary_tables_in_sessions_alone,
