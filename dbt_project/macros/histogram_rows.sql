@@ -47,14 +47,26 @@
     {{ value }} - mod({{ value }}, {{ unit }}) - if(mod({{ value }}, {{ unit }}) < 0, {{ unit }}, 0)
 {%- endmacro %}
 
+{#
+  A map of every process that `pings` has as PROCESS_MAP, as `of_probe`, beside what comes before its names: nothing where
+  it is the parent's. The schema defines such a map once for all processes, so they have one type.
+#}
+{% macro of_processes(processes, map) -%}
+    {%- for process in processes %}
+        select {{ ping_columns() }}, '{{ "" if process == "parent" else process ~ "/" }}' as process, {{ process }}_{{ map }} as of_probe
+        from pings
+        {{- ' union all' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
 {# What was measured, after the process where it is not the parent; so a name itself has no slash. #}
-{% macro probe(process, name) -%}
-    {{ "" if process == 'parent' else "'" ~ process ~ "/' || " }}replace({{ name }}, '/', '_')
+{% macro probe(name) -%}
+    process || replace({{ name }}, '/', '_')
 {%- endmacro %}
 
 {# A scalar's dotted name is written like the column that it has, or gets once the schema names it. #}
-{% macro scalar(process, name) -%}
-    {{ probe(process, "replace(" ~ name ~ ", '.', '_')") }}
+{% macro scalar(name) -%}
+    {{ probe("replace(" ~ name ~ ", '.', '_')") }}
 {%- endmacro %}
 
 {# The names of a record's members, found in the table; none while dbt only parses. #}

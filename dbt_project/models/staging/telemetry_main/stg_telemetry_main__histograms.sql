@@ -23,20 +23,17 @@ with pings as (
 ),
 
 histograms_sent as (
-    {%- for process in ['parent'] + others %}
-    select {{ ping_columns() }}, {{ probe(process, 'h.key') }} as probe, '' as key, {{ histogram_fields('h.value') }}
-    from (select {{ ping_columns() }}, {{ process }}_histograms as of_probe from pings)
+    select {{ ping_columns() }}, {{ probe('h.key') }} as probe, '' as key, {{ histogram_fields('h.value') }}
+    from ({{ of_processes(['parent'] + others, 'histograms') }})
     cross join unnest(of_probe) as h
     union all
     select {{ ping_columns() }}, probe, h.key as key, {{ histogram_fields('h.value') }}
     from (
-        select {{ ping_columns() }}, {{ probe(process, 'p.key') }} as probe, p.value as of_key
-        from (select {{ ping_columns() }}, {{ process }}_keyed_histograms as of_probe from pings)
+        select {{ ping_columns() }}, {{ probe('p.key') }} as probe, p.value as of_key
+        from ({{ of_processes(['parent'] + others, 'keyed_histograms') }})
         cross join unnest(of_probe) as p
     )
     cross join unnest(of_key) as h
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
 ),
 
 scalars_sent as (
@@ -46,31 +43,30 @@ scalars_sent as (
     union all
     select
         {{ ping_columns() }},
-        {{ scalar('parent', name_of_member) }} as probe,
+        {{ scalar(name_of_member) }} as probe,
         '' as key,
         {{ whole_number_of_text(value_of_member) }} as value
     from (
-        select {{ ping_columns() }}, regexp_extract_all(parent_others, r'("[^"\\]+":-?[0-9][0-9.eE+-]*)[,}]') as members
+        select
+            {{ ping_columns() }},
+            '' as process,
+            regexp_extract_all(parent_others, r'("[^"\\]+":-?[0-9][0-9.eE+-]*)[,}]') as members
         from pings
         where parent_others is not null
     )
     cross join unnest(members) as member
-    {%- for process in others %}
     union all
-    select {{ ping_columns() }}, {{ scalar(process, 's.key') }} as probe, '' as key, {{ whole_number_of_json('s.value') }} as value
-    from (select {{ ping_columns() }}, {{ process }}_scalars as of_probe from pings)
+    select {{ ping_columns() }}, {{ scalar('s.key') }} as probe, '' as key, {{ whole_number_of_json('s.value') }} as value
+    from ({{ of_processes(others, 'scalars') }})
     cross join unnest(of_probe) as s
-    {%- endfor %}
-    {%- for process in ['parent'] + others %}
     union all
     select {{ ping_columns() }}, probe, s.key as key, {{ whole_number_of_json('s.value') }} as value
     from (
-        select {{ ping_columns() }}, {{ scalar(process, 'p.key') }} as probe, p.value as of_key
-        from (select {{ ping_columns() }}, {{ process }}_keyed_scalars as of_probe from pings)
+        select {{ ping_columns() }}, {{ scalar('p.key') }} as probe, p.value as of_key
+        from ({{ of_processes(['parent'] + others, 'keyed_scalars') }})
         cross join unnest(of_probe) as p
     )
     cross join unnest(of_key) as s
-    {%- endfor %}
 )
 
 select * from histograms_sent
