@@ -9,7 +9,7 @@ run: setup     ## set up, start the stand-ins and Airflow, land a sample, run th
 	@./warehouse sample
 
 test: setup    ## set up, and run every test
-	@$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	@$(PYTHON) -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 lint: setup    ## check the Python with ruff
 	@$(PYTHON) -m ruff check .
