@@ -165,11 +165,14 @@ def main_ping(day: date, document_id: str, client_id: str | None, second: int = 
                     },
                     "keyed_scalars": keyed_map(said.get("keyed_scalars", {})),
                 },
-                "content": {
-                    "histograms": flat_map(said.get("content_histograms", {})),
-                    "keyed_histograms": keyed_map(said.get("content_keyed_histograms", {})),
-                    "scalars": flat_map(said.get("content_scalars", {})),
-                    "keyed_scalars": keyed_map(said.get("content_keyed_scalars", {})),
+                **{
+                    process: {
+                        "histograms": flat_map(said.get(f"{process}_histograms", {})),
+                        "keyed_histograms": keyed_map(said.get(f"{process}_keyed_histograms", {})),
+                        "scalars": flat_map(said.get(f"{process}_scalars", {})),
+                        "keyed_scalars": keyed_map(said.get(f"{process}_keyed_scalars", {})),
+                    }
+                    for process in ("content", "socket")
                 },
             },
             "histograms": flat_map(said.get("histograms", {})),

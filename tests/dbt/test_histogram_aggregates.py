@@ -139,6 +139,10 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
             content_keyed_histograms={"K": {"x": histogram({1: 1})}},
             content_scalars={"media.count": "41", "text": '"x"'},
             content_keyed_scalars={"k.s": {"y": "-1234"}},
+            socket_histograms={"GC_MS": histogram({3: 4})},
+            socket_keyed_histograms={"K": {"x": histogram({2: 2})}},
+            socket_scalars={"media.count": "7"},
+            socket_keyed_scalars={"k.s": {"y": "8"}},
             additional_properties=json.dumps({"payload": {"processes": {"parent": {"scalars": others}}}}),
         ),
         main_ping(DAY, "d2", "c1", uri_count=98000),
@@ -152,6 +156,8 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
         ("search_counts", "enter"): (1, 1, [(3, 1, whole)]),
         ("content/media_count", ""): (1, 1, [(41, 1, whole)]),
         ("content/k_s", "y"): (1, 1, [(-1300, 1, whole)]),
+        ("socket/media_count", ""): (1, 1, [(7, 1, whole)]),
+        ("socket/k_s", "y"): (1, 1, [(8, 1, whole)]),
         ("a_new_one", ""): (1, 1, [(1200, 1, whole)]),
         ("another", ""): (1, 1, [(-57, 1, whole)]),
         ("half", ""): (1, 1, [(1, 1, whole)]),
@@ -163,6 +169,8 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
     expected[DAY, None, "content/GC_MS", "", "0/10/1-100"] = (1, 1, [(5, 2, whole)])
     expected[DAY, None, "content_GC_MS", "", "0/10/1-100"] = (1, 1, [(7, 1, whole)])
     expected[DAY, None, "content/K", "x", "0/10/1-100"] = (1, 1, [(1, 1, whole)])
+    expected[DAY, None, "socket/GC_MS", "", "0/10/1-100"] = (1, 1, [(3, 4, whole)])
+    expected[DAY, None, "socket/K", "x", "0/10/1-100"] = (1, 1, [(2, 2, whole)])
     assert found(project) == expected
 
 

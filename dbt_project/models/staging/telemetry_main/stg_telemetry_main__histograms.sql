@@ -3,6 +3,7 @@
 {%- set stable = source('telemetry_stable', 'main_v4') %}
 {%- set parent_scalars = 'payload.processes.parent.scalars' %}
 {%- set others = members_of(stable, 'payload.processes') | reject('equalto', 'parent') | list %}
+{%- set processes = ['parent'] + others %}
 {%- set maps = [
     'payload.histograms as parent_histograms',
     'payload.keyed_histograms as parent_keyed_histograms',
@@ -24,13 +25,13 @@ with pings as (
 
 histograms_sent as (
     select {{ ping_columns() }}, {{ probe('h.key') }} as probe, '' as key, {{ histogram_fields('h.value') }}
-    from ({{ of_processes(['parent'] + others, 'histograms') }})
+    from ({{ of_processes(processes, 'histograms') }})
     cross join unnest(of_probe) as h
     union all
     select {{ ping_columns() }}, probe, h.key as key, {{ histogram_fields('h.value') }}
     from (
         select {{ ping_columns() }}, {{ probe('p.key') }} as probe, p.value as of_key
-        from ({{ of_processes(['parent'] + others, 'keyed_histograms') }})
+        from ({{ of_processes(processes, 'keyed_histograms') }})
         cross join unnest(of_probe) as p
     )
     cross join unnest(of_key) as h
@@ -55,15 +56,17 @@ scalars_sent as (
         where parent_others is not null
     )
     cross join unnest(members) as member
+    {%- if others %}
     union all
     select {{ ping_columns() }}, {{ scalar('s.key') }} as probe, '' as key, {{ whole_number_of_json('s.value') }} as value
     from ({{ of_processes(others, 'scalars') }})
     cross join unnest(of_probe) as s
+    {%- endif %}
     union all
     select {{ ping_columns() }}, probe, s.key as key, {{ whole_number_of_json('s.value') }} as value
     from (
         select {{ ping_columns() }}, {{ scalar('p.key') }} as probe, p.value as of_key
-        from ({{ of_processes(['parent'] + others, 'keyed_scalars') }})
+        from ({{ of_processes(processes, 'keyed_scalars') }})
         cross join unnest(of_probe) as p
     )
     cross join unnest(of_key) as s
