@@ -7,16 +7,19 @@ resume.py.
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from telemetry_warehouse import plan, resume, stages
+from telemetry_warehouse import exclusions, plan, resume, runs, stages
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.earlier_days import ranges
+from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.plan import Plan
+from telemetry_warehouse.progress import Progress
 
 
 def run(warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], None] = print) -> list[stages.Outcome]:
-    """Builds, gates and publishes every planned table; stops at the first chunk that fails, with what came before
-    published.
+    """Builds, gates and publishes every planned table. A chunk that fails stops what reads it, and nothing else.
 
-    Raises Refused before anything is built where any table could not be complete.
+    Raises Refused before anything is built where any table could not be complete, and NotAllBuilt in the end, naming
+    every table that failed or waits.
     """
     planned.refuse()
     size = warehouse.settings.backfill_days
@@ -24,20 +27,36 @@ def run(warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], N
     if begun.resumed:
         skipped = ", ".join(f"{table} {days}" for table, days in begun.skipped()) or "nothing"
         say(f"this goes on with the backfill begun at {begun.at:%Y-%m-%d %H:%M:%S} UTC; already published: {skipped}")
-    outcomes = []
+    progress = Progress(warehouse, run_id, say)
+    let_go = _let_go(warehouse, planned)
     built: dict[str, date] = {}
     for number, one in enumerate(planned.tables, 1):
         say(f"[{number}/{len(planned.tables)}] {one.line}")
+        left_out = let_go.get(one.step.table, set()) & set(days_of(one.start, one.end))
+        for day in sorted(left_out):
+            again = f"`./warehouse backfill {day} {day} --select {one.step.table}`"
+            say(f"{one.step.table} {day} is left out; to try it: {again}")
         for start, end in one.chunks(size):
             if (one.step.table, start, end) not in begun.published:
-                outcomes.append(stages.run(warehouse, one.step, start, end, run_id, say))
+                for first, last in ranges(set(days_of(start, end)) - left_out):
+                    progress.build(one.step, first, last)
         built[one.step.table] = one.end
         # A night may meanwhile have built a later day from what was there before; now that this is published, none can.
         last = plan.carried_until(warehouse, one.step, planned.end, built)
         if last > one.end:
             later = plan.Planned(one.step, one.end + timedelta(days=1), last)
             for start, end in later.chunks(size):
-                outcomes.append(stages.run(warehouse, one.step, start, end, run_id, say))
+                progress.build(one.step, start, end)
             built[one.step.table] = last
+    outcomes = progress.finish(f"the backfill of {planned.asked}")
     resume.end(warehouse, planned, run_id)
     return outcomes
+
+
+def _let_go(warehouse: Warehouse, planned: Plan) -> dict[str, set[date]]:
+    """The days of stable tables that go without their type, unless the backfill is of such a table."""
+    stable = [one.step.table for one in planned.tables if one.step.kind == "dedup"]
+    if not stable or planned.selector:
+        return {}
+    last = max(one.end for one in planned.tables)
+    return exclusions.in_force(runs.published(warehouse, stable, planned.start, last))

@@ -68,9 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--raw", type=_date, metavar="DATE", help="every message submitted on this day, as archived")
     check = add("schemas", _schemas, "check schema directories against the tables: what is new, what is refused")
     check.add_argument("directories", nargs="*", type=Path, metavar="DIR", help="default: those of WAREHOUSE_SCHEMAS")
-    add("night", _night, "do all that a night does for one day, without Airflow's scheduler").add_argument(
-        "date", type=_date, metavar="DATE"
+    night = add("night", _night, "do all that a night does for one day, without Airflow's scheduler")
+    night.add_argument("date", type=_date, metavar="DATE")
+    without = "build the day without this ping type until its stable table is published; can be given again"
+    night.add_argument(
+        "--without", type=_type_name, action="append", default=[], metavar="NAMESPACE/TYPE/VERSION", help=without
     )
+    night.add_argument("--why", default="", metavar="TEXT", help="why the day may go without it")
     backfill = add("backfill", _backfill, "rebuild a range of days, each table in one pass")
     backfill.add_argument("start", type=_date, metavar="START")
     backfill.add_argument("end", type=_date, metavar="END")
@@ -164,7 +168,7 @@ def _up(settings, options):
     from telemetry_warehouse.local import standins
 
     standins.up(settings, _say)
-    night.prepare(_warehouse(Settings.load()))
+    night.prepare(_warehouse(Settings.load()), _say)
     _say("the warehouse is ready: ./warehouse status shows what runs where")
 
 
@@ -217,7 +221,10 @@ def _schemas(settings, options):
 def _night(settings, options):
     from telemetry_warehouse import night
 
-    outcomes = night.run(_warehouse(settings), options.date, _run_id(f"night-{options.date}"), _say)
+    if options.why and not options.without:
+        raise WarehouseError("--why says why a day goes without a ping type; give --without NAMESPACE/TYPE/VERSION too")
+    run_id = _run_id(f"night-{options.date}")
+    outcomes = night.run(_warehouse(settings), options.date, run_id, _say, options.without, options.why)
     held = sum(outcome.expectations for outcome in outcomes)
     _say(f"the night of {options.date} is published: {len(outcomes)} tables, {held} expectations held")
 
@@ -229,7 +236,7 @@ def _backfill(settings, options):
     if options.dry_run:
         dbt.prepare(settings)
     else:
-        night.prepare(warehouse)
+        night.prepare(warehouse, _say)
     if options.publish:
         _publish_staged(warehouse, options)
         return

@@ -31,6 +31,10 @@ class GateFailed(WarehouseError):
         self.table, self.day, self.expectations = table, day, expectations
 
 
+class NotAllBuilt(WarehouseError):
+    """Tables of a run failed or wait for others; what did not depend on them is published."""
+
+
 class NightUnfinished(WarehouseError):
     """Tables of a night are not published although its deadline has passed."""
 

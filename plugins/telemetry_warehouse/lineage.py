@@ -70,6 +70,14 @@ class Lineage:
     def upstream(self, step: Step) -> list[Step]:
         return [other for other in self.steps if other.table in step.inputs.values()]
 
+    def stable_before(self, table: str) -> set[str]:
+        """The stable tables that a table is built from, over all tables between; of a stable table, itself."""
+        found = {table}
+        for step in reversed(self.steps):
+            if step.table in found:
+                found |= {other.table for other in self.upstream(step)}
+        return {step.table for step in self.steps if step.table in found and step.kind == "dedup"}
+
     def select(self, selector: str | None) -> list[Step]:
         """All steps for None; else the table named, and with a trailing + all that follows from it."""
         if selector is None:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from telemetry_warehouse.errors import Behind, GateFailed, Refused
+from telemetry_warehouse.errors import Behind, GateFailed, NotAllBuilt, Refused
 from telemetry_warehouse.settings import Settings
 
 
@@ -15,13 +15,23 @@ def _warehouse():
     return Warehouse(Settings.load())
 
 
+def excluded_types(context) -> list:
+    """The ping types that the run was triggered without, as its form names them: with spaces between."""
+    from telemetry_warehouse.schemas import TypeName
+
+    names = (context["params"].get("without") or "").split()
+    if wrong := [name for name in names if name.count("/") != 2]:
+        raise Refused(f"{wrong[0]!r} is not a ping type; write it as telemetry/main/4")
+    return [TypeName(*name.split("/")) for name in names]
+
+
 class _Step(BaseOperator):
     """Runs `work`; what no retry can mend (a failed gate, a refusal) fails the task at once."""
 
     def execute(self, context):
         try:
             return self.work(context)
-        except (Behind, GateFailed, Refused) as error:
+        except (Behind, GateFailed, NotAllBuilt, Refused) as error:
             raise AirflowFailException(str(error)) from error
 
     def say(self, line: str) -> None:
@@ -63,21 +73,45 @@ class LandUntilPast(_Step):
 
 
 class Deploy(_Step):
-    """Puts the project's functions, views and empty tables in place."""
+    """Puts functions, views and empty tables in place, and notes the ping types that the day goes without."""
 
     def work(self, context):
-        from telemetry_warehouse import night
+        from telemetry_warehouse import exclusions, night
 
-        night.prepare(_warehouse())
+        warehouse = _warehouse()
+        excluded = exclusions.stable_tables(warehouse, excluded_types(context))
+        night.prepare(warehouse, self.say)
+        if excluded:
+            exclusions.record(warehouse, self.day(context), excluded, context["run_id"], context["params"]["why"] or "")
+
+
+REBUILD_EARLIER_DAYS = "rebuild_earlier_days"
 
 
 class RebuildEarlierDays(_Step):
-    """Rebuilds earlier days for which pings landed after their night, or whose night was missed."""
+    """Rebuilds earlier days for which pings landed after their night, or whose night was missed.
+
+    Those that cannot be built stop only what reads them: the task succeeds and returns what is not built, as text.
+    """
 
     def work(self, context):
-        from telemetry_warehouse import night
+        from telemetry_warehouse import night, refusals
 
-        night.rebuild_earlier_days(_warehouse(), self.day(context), context["run_id"], self.say)
+        warehouse, day = _warehouse(), self.day(context)
+        refusals.refuse_before_every_ping(warehouse, day)
+        progress = night.rebuild_earlier_days(warehouse, day, context["run_id"], self.say)
+        try:
+            progress.finish(f"the days before {day}")
+        except NotAllBuilt as error:
+            return str(error)
+
+
+class CheckEarlierDays(_Step):
+    """Fails where days before the night's own are not built."""
+
+    def work(self, context):
+        if left := context["ti"].xcom_pull(task_ids=REBUILD_EARLIER_DAYS):
+            raise NotAllBuilt(left)
 
 
 class BuildTable(_Step):
@@ -88,14 +122,21 @@ class BuildTable(_Step):
         self.table = table
 
     def work(self, context):
-        from telemetry_warehouse import lineage, stages
+        from telemetry_warehouse import exclusions, lineage, night, runs, stages
+        from telemetry_warehouse.progress import Progress
 
-        warehouse = _warehouse()
+        warehouse, day = _warehouse(), self.day(context)
         step = lineage.load(warehouse.settings).step(self.table)
-        stages.run(warehouse, step, *self.days(context), context["run_id"], self.say)
-
-    def days(self, context) -> tuple[date, date]:
-        return self.day(context), self.day(context)
+        if self.table in exclusions.stable_tables(warehouse, excluded_types(context)):
+            self.say(f"{self.table} {day} is left out")
+            return
+        not_built = context["ti"].xcom_pull(task_ids=REBUILD_EARLIER_DAYS)
+        if not_built and (cause := night.cause_of_waiting(warehouse, step, day)):
+            raise Refused(f"{self.table} {day} waits for {cause}")
+        if day in exclusions.in_force(runs.published(warehouse, [self.table], day, day)).get(self.table, ()):
+            night.build_let_go(Progress(warehouse, context["run_id"], self.say), step, day)
+        else:
+            stages.run(warehouse, step, day, day, context["run_id"], self.say)
 
 
 class TellChanges(_Step):
@@ -132,7 +173,7 @@ class Backfill(_Step):
         if given["dry_run"]:
             dbt.prepare(warehouse.settings)
         else:
-            night.prepare(warehouse)
+            night.prepare(warehouse, self.say)
         planned = plan.make(warehouse, start, end, given["select"] or None)
         plan.show(warehouse, planned, self.say)
         planned.refuse()

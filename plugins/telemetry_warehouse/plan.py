@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from telemetry_warehouse import lineage, refusals, runs, schemas, stages, tables
+from telemetry_warehouse import lineage, refusals, runs, stages
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.forecast import Forecast, forecast
@@ -29,8 +29,7 @@ class Planned:
 
     def chunks(self, size: int) -> list[Days]:
         """The days in pieces of at most `size`, oldest first."""
-        starts = [self.start + timedelta(days=n) for n in range(0, (self.end - self.start).days + 1, size)]
-        return [(first, min(first + timedelta(days=size - 1), self.end)) for first in starts]
+        return runs.chunks(self.start, self.end, size)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def carried_until(warehouse: Warehouse, step: Step, end: date, built: Mapping[st
     if last == end:
         return end
     found = runs.published(warehouse, [step.table], end + timedelta(days=1), last)
-    return max((min(run["end_date"], last) for run in found), default=end)
+    return max((min(run["end_date"], last) for run in found if not run["is_exclusion"]), default=end)
 
 
 def checked(warehouse: Warehouse, plan: Plan) -> Plan:
@@ -101,30 +100,15 @@ def checked(warehouse: Warehouse, plan: Plan) -> Plan:
         for name, first in firsts.items()
         if first > plan.start
     ]
-    if firsts and min(firsts.values()) > plan.end:
-        refused.append(
-            f"{text(plan.start, plan.end)} lies before every ping that was landed, the first of which is of"
-            f" {min(firsts.values())}: there is nothing to build"
-        )
+    refused += refusals.before_every_ping(firsts.values(), plan.start, plan.end)
     return Plan(plan.start, plan.end, plan.selector, plan.tables, tuple(notes), tuple(dict.fromkeys(refused)))
 
 
 def _first_pings(warehouse: Warehouse, plan: Plan) -> dict[str, date]:
     """Document type → the day of its first landed ping, for the types that the plan's tables are built from."""
-    landing = tables.from_file("monitoring", "landing")
-    warehouse.ensure(landing)
-    landed = warehouse.rows(
-        "SELECT document_namespace, document_type, document_version, MIN(submission_date) AS first"
-        f" FROM {landing.id} WHERE landed_date >= '2000-01-01' AND landed > 0 AND document_type IS NOT NULL"
-        " GROUP BY document_namespace, document_type, document_version"
-    )
     used = {table for one in plan.tables for table in (one.step.table, *one.step.inputs.values())}
-    found = {}
-    for row in landed:
-        name = schemas.TypeName(row["document_namespace"], row["document_type"], row["document_version"])
-        if lineage.stable_table(name) in used:
-            found[str(name)] = row["first"]
-    return found
+    firsts = refusals.first_pings(warehouse)
+    return {str(name): first for name, first in firsts.items() if lineage.stable_table(name) in used}
 
 
 def show(warehouse: Warehouse, plan: Plan, say: Callable[[str], None]) -> None:

@@ -1,20 +1,27 @@
 """Why a table cannot be built for some days: each reason is a line that names what is missing and what to run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import lineage, schemas, tables
+from telemetry_warehouse import lineage, runs, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.days import days_of
-from telemetry_warehouse.lineage import LOOK_BACK_DAYS, Step
+from telemetry_warehouse.lineage import LOOK_BACK_DAYS, Lineage, Step
 from telemetry_warehouse.runs import Days, days_missing, overlap, text
+from telemetry_warehouse.schemas import DocumentType, TypeName
 from telemetry_warehouse.tables import Table
 
 
 def refuse_unfinished(day: date) -> None:
     """Raises Refused for a day that is not over in UTC: its tables could still change."""
     for reason in unfinished(day):
+        raise Refused(reason)
+
+
+def refuse_before_every_ping(warehouse: Warehouse, day: date) -> None:
+    """Raises Refused for a day before every ping that was landed: its tables could only be empty."""
+    for reason in before_every_ping(first_pings(warehouse).values(), day, day):
         raise Refused(reason)
 
 
@@ -32,6 +39,35 @@ def unfinished(day: date) -> list[str]:
     return [f"{day} has not ended yet (UTC); the last day that can be built is {today - timedelta(days=1)}"]
 
 
+def first_pings(warehouse: Warehouse) -> dict[TypeName, date]:
+    """Document type → the day of its first landed ping; a type without any is left out."""
+    landing = tables.from_file("monitoring", "landing")
+    warehouse.ensure(landing)
+    landed = warehouse.rows(
+        "SELECT document_namespace, document_type, document_version, MIN(submission_date) AS first"
+        f" FROM {landing.id} WHERE landed_date >= '2000-01-01' AND landed > 0 AND document_type IS NOT NULL"
+        " GROUP BY document_namespace, document_type, document_version"
+    )
+    return {
+        TypeName(row["document_namespace"], row["document_type"], row["document_version"]): row["first"]
+        for row in landed
+    }
+
+
+def before_every_ping(firsts: Iterable[date], start: date, end: date) -> list[str]:
+    """Why start..end is not built where it ends before the first ping of every type; `firsts` as first_pings has them.
+
+    Nothing stands against it where no ping was landed at all.
+    """
+    first = min(firsts, default=None)
+    if first is None or first <= end:
+        return []
+    return [
+        f"{text(start, end)} lies before every ping that was landed, the first of which is of {first}: there is nothing"
+        " to build"
+    ]
+
+
 def reasons(
     warehouse: Warehouse,
     step: Step,
@@ -46,21 +82,30 @@ def reasons(
     run builds first.
     """
     found = []
-    for document_type in schemas.load(warehouse.settings.schemas).values():
-        if step.kind == "dedup" and document_type.stable.id == step.table:
-            first = start - timedelta(days=LOOK_BACK_DAYS)
-            found += _expired(warehouse, step, document_type, document_type.live, first, end)
-        elif document_type.stable.id in step.inputs.values():
-            found += _expired(warehouse, step, document_type, document_type.stable, start, end)
+    types = {one.stable.id: one for one in schemas.load(warehouse.settings.schemas).values()}
+    for table, document_type in types.items():
+        if step.kind == "dedup" and table == step.table:
+            found += expired_in_live(warehouse, document_type, start, end)
+        elif table in step.inputs.values():
+            found += _expired(warehouse, step.table, document_type, document_type.stable, start, end)
     # What dedup reads is landed and not built.
     if step.kind != "dedup":
-        found += _missing_inputs(warehouse, step, start, end, published, built_before)
+        found += _missing_inputs(warehouse, step, start, end, published, built_before, types)
     if step.reads_yesterday:
-        found += _gap(step, start, published)
+        found += _gap(warehouse, step, start, published)
     return found
 
 
-def _expired(warehouse: Warehouse, step: Step, document_type, source: Table, first: date, last: date) -> list[str]:
+def expired_in_live(warehouse: Warehouse, document_type: DocumentType, start: date, end: date) -> list[str]:
+    """Why start..end of a stable table cannot be deduplicated: its live table has lost pings of these days, or of the
+    look-back before them, by its retention."""
+    first = start - timedelta(days=LOOK_BACK_DAYS)
+    return _expired(warehouse, document_type.stable.id, document_type, document_type.live, first, end)
+
+
+def _expired(
+    warehouse: Warehouse, table: str, document_type: DocumentType, source: Table, first: date, last: date
+) -> list[str]:
     """A source that held pings of first..last and has lost them by its retention gives no complete table."""
     if source.retention_days is None:
         return []
@@ -85,28 +130,79 @@ def _expired(warehouse: Warehouse, step: Step, document_type, source: Table, fir
     if lost["first"] is None:
         return []
     return [
-        f"{step.table} {text(first, last)} needs {source.id}, which keeps {source.retention_days} days and has"
+        f"{table} {text(first, last)} needs {source.id}, which keeps {source.retention_days} days and has"
         f" lost those of {text(lost['first'], lost['last'])}; the first day it still has is {oldest_kept}"
     ]
 
 
-def _missing_inputs(warehouse, step: Step, start: date, end: date, published, built_before) -> list[str]:
-    """Every day of the tables that a step reads must have been built, or its own days would lack theirs."""
-    known = {other.table for other in lineage.load(warehouse.settings).steps}
-    wanted = [table for table in step.inputs.values() if table in known]
-    found = []
+def _missing_inputs(
+    warehouse: Warehouse,
+    step: Step,
+    start: date,
+    end: date,
+    published: list[dict],
+    built_before: Mapping[str, Days],
+    types: Mapping[str, DocumentType],
+) -> list[str]:
+    """Every day of the tables that a step reads must have been built, or its own days would lack theirs.
+
+    Days before the first ping of every type that a table is made of count as built: they are empty.
+    """
+    known = lineage.load(warehouse.settings)
+    wanted = [other.table for other in known.upstream(step)]
+    missing = {}
     for table, days in days_missing(published, wanted, start, end).items():
         soon = days_of(*built_before[table]) if table in built_before else []
-        if missing := [day for day in days if day not in soon]:
-            found.append(
-                f"{step.table} {text(start, end)} reads {table}, which was never built for"
-                f" {text(missing[0], missing[-1])}; run `./warehouse backfill {missing[0]} {missing[-1]}` first"
-            )
+        if left := [day for day in days if day not in soon]:
+            missing[table] = left
+    firsts = first_pings(warehouse) if missing else {}
+    found = []
+    for table, days in missing.items():
+        first_ping = first_ping_of(known, table, firsts)
+        if days := [day for day in days if first_ping and day >= first_ping]:
+            never = f"{step.table} {text(start, end)} reads {table}, which was never built for"
+            found.append(f"{never} {text(days[0], days[-1])}; {_how_to_build(warehouse, types.get(table), days)}")
     return found
 
 
-def _gap(step: Step, start: date, published: list[dict]) -> list[str]:
+def first_ping_of(known: Lineage, table: str, firsts: Mapping[TypeName, date]) -> date | None:
+    """The day of the first ping of the types that a table is made of; None where they have none. `firsts`: as in
+    first_pings."""
+    stable = known.stable_before(table)
+    return min((first for name, first in firsts.items() if lineage.stable_table(name) in stable), default=None)
+
+
+def _how_to_build(warehouse: Warehouse, document_type: DocumentType | None, days: list[date]) -> str:
+    if document_type and (lost := expired_in_live(warehouse, document_type, days[0], days[-1])):
+        without = f"`./warehouse night {days[0]} --without {document_type.name} --why TEXT`"
+        return f"{lost[0]}; let it go without that type, day by day: {without}"
+    return f"run `./warehouse backfill {days[0]} {days[-1]}` first"
+
+
+def _gap(warehouse: Warehouse, step: Step, start: date, published: list[dict]) -> list[str]:
     """A table that continues from its own yesterday needs it, unless nothing near it was ever built."""
+    yesterday = start - timedelta(days=1)
+    first = first_of_gap(step, start, published)
+    if first is None:
+        return []
+    first_ping = first_ping_of(lineage.load(warehouse.settings), step.table, first_pings(warehouse))
+    if first_ping is None or yesterday < first_ping:
+        return []
+    # The days to build first may continue from others that are not there either.
+    everything = runs.published(warehouse, {step.table, *step.inputs.values()}, date(1970, 1, 1), yesterday)
+    while earlier := first_of_gap(step, first, everything):
+        first = earlier
+    first = max(first, first_ping)
+    missing = days_missing(everything, step.inputs.values(), first, yesterday)
+    select = "" if any(missing.values()) else f" --select {step.name}+"
+    return [
+        f"{step.table} {start} continues from {yesterday}, and its days {text(first, yesterday)} were not built;"
+        f" run `./warehouse backfill {first} {yesterday}{select}` first"
+    ]
+
+
+def first_of_gap(step: Step, start: date, published: list[dict]) -> date | None:
+    """The first of the days that a table lacks before `start` and continues from; None where it lacks none."""
     yesterday, oldest = start - timedelta(days=1), start - timedelta(days=step.carries_days + 1)
     near = [
         run
@@ -116,9 +212,5 @@ def _gap(step: Step, start: date, published: list[dict]) -> list[str]:
     ]
     own = [run["end_date"] for run in near if run["table_name"] == step.table]
     if not near or (own and max(own) >= yesterday):
-        return []
-    first = max(own) + timedelta(days=1) if own else max(oldest, min(run["start_date"] for run in near))
-    return [
-        f"{step.table} {start} continues from {yesterday}, and its days {text(first, yesterday)} were not built;"
-        f" run `./warehouse backfill {first} {yesterday}` first"
-    ]
+        return None
+    return max(own) + timedelta(days=1) if own else max(oldest, min(run["start_date"] for run in near))

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from telemetry_warehouse import lineage, tables, verdicts
+from telemetry_warehouse import earlier_days, lineage, tables, verdicts
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.lineage import Lineage
+from telemetry_warehouse.progress import waits_for
 from telemetry_warehouse.runs import text as range_text
 from telemetry_warehouse.verdicts import Judgement
 
@@ -32,15 +34,17 @@ def text(warehouse: Warehouse, day: date, reads: bool = False) -> str:
 
     `reads`: also the bytes that each stage read, by an estimate that reads them again.
     """
-    steps = [step.table for step in lineage.load(warehouse.settings).steps]
+    known = lineage.load(warehouse.settings)
+    steps = [step.table for step in known.steps]
     runs = _last_runs(warehouse, day)
     judged = verdicts.judgements(warehouse, day, verdicts.judged_tables(warehouse))
     published = sum(1 for run in runs.values() if run["status"] == "published")
+    read = _bytes_read(warehouse, runs) if reads else {}
     lines = [
         f"# {day}",
         f"{published} of {len(steps)} tables are published; as of {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC.",
         "",
-        *_stages(steps, runs, judged, _bytes_read(warehouse, runs) if reads else {}),
+        *_stages(steps, runs, _waiting(warehouse, known, runs, day), judged, read),
     ]
     for table in [*(name for name in judged if name not in steps), *steps]:
         if table in runs or table in judged:
@@ -61,6 +65,24 @@ def _last_runs(warehouse: Warehouse, day: date) -> dict[str, dict]:
     return {row["table_name"]: row for row in rows}
 
 
+def _waiting(warehouse: Warehouse, known: Lineage, runs: dict[str, dict], day: date) -> dict[str, str]:
+    """The tables that have no stage of the day because they wait, and for what."""
+    if runs.keys() >= {step.table for step in known.steps}:
+        return {}
+    unbuilt = earlier_days.not_built(known, earlier_days.read(warehouse, day))
+    found = {}
+    for step in known.steps:
+        cause = waits_for(step, day, day, unbuilt)
+        if step.table not in runs and cause:
+            found[step.table] = cause
+        elif step.table in runs and runs[step.table]["status"] == "failed":
+            cause = f"{step.table} {day}"
+        else:
+            continue
+        unbuilt.setdefault(step.table, {})[day] = cause
+    return found
+
+
 def _bytes_read(warehouse: Warehouse, runs: dict[str, dict]) -> dict[str, dict]:
     from telemetry_warehouse.estimate import stage_estimates
 
@@ -68,13 +90,14 @@ def _bytes_read(warehouse: Warehouse, runs: dict[str, dict]) -> dict[str, dict]:
     return {run["table_name"]: parts for run, parts in zip(built, stage_estimates(warehouse, built), strict=True)}
 
 
-def _stages(steps: list[str], runs: dict, judged: dict, read: dict) -> Iterator[str]:
+def _stages(steps: list[str], runs: dict, waiting: dict, judged: dict, read: dict) -> Iterator[str]:
     names = ["table", "outcome", "ended (UTC)", "days", "rows", *(f"{part} (s)" for part in _TIMED), "verdicts"]
     yield from _head(names + [f"{part} reads (bytes)" for part in _READING] * bool(read))
     for table in steps:
         run = runs.get(table)
         if run is None:
-            yield _row([table, "never built", *[""] * (len(names) - 2), *[""] * (len(_READING) * bool(read))])
+            outcome = f"waits for {waiting[table]}" if table in waiting else "never built"
+            yield _row([table, outcome, *[""] * (len(names) - 2), *[""] * (len(_READING) * bool(read))])
             continue
         seconds = ["" if run[part] is None else f"{run[part]:.1f}" for part in _TIMED]
         rows = "" if run["row_count"] is None else f"{run['row_count']:,}"

@@ -16,7 +16,8 @@ from telemetry_warehouse.tables import Table
 
 @dataclass(frozen=True)
 class Restored:
-    """Days that one publish replaced: `undone` is its run, `by` and `checksum` the run and the code that come back.
+    """Days that one publish replaced: `undone` is its run, `by` and `checksum` the run and the code that come back, and
+    `excluded` the ping types that these were built without.
 
     The publish's stage held the table's lock from before `moment` on, so the table then is what it replaced.
     """
@@ -26,6 +27,7 @@ class Restored:
     undone: str
     by: str
     checksum: str
+    excluded: str
     moment: datetime
 
 
@@ -53,7 +55,7 @@ def revert(
         stages.create_candidate(warehouse, table, candidate)
         rows = [_copy(warehouse, table, candidate, part) for part in parts]
         for part, count in zip(parts, rows, strict=True):
-            known = {"run": run_id, "checksum": part.checksum, "row_count": count}
+            known = {"run": run_id, "checksum": part.checksum, "excluded": part.excluded, "row_count": count}
             publish(warehouse, table, candidate, part.start, part.end, token, known)
             days = f"{table.id} {runs.text(part.start, part.end)}"
             say(f"{days}: {count:,} rows of {part.by} are back, those of {part.undone} gone")
@@ -68,7 +70,8 @@ def revert(
 def _previous(warehouse: Warehouse, table: Table, start: date, end: date) -> list[Restored]:
     warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
     published = warehouse.rows(
-        "SELECT run, start_date, end_date, started_at, checksum FROM monitoring.pipeline_runs"
+        "SELECT run, start_date, end_date, started_at, checksum, IFNULL(excluded, '') AS excluded"
+        " FROM monitoring.pipeline_runs"
         " WHERE status = 'published' AND table_name = @table AND start_date <= @last AND end_date >= @first"
         " ORDER BY token DESC, started_at DESC",
         {"table": table.id, "first": start, "last": end},
@@ -81,11 +84,11 @@ def _previous(warehouse: Warehouse, table: Table, start: date, end: date) -> lis
             raise Refused(f"{table.id} {day} was published {times}; there is nothing before that to go back to")
         changes.append((day, of_day[0], of_day[1]))
     restored = []
-    for (moment, undone, by, checksum), group in groupby(
-        changes, key=lambda c: (c[1]["started_at"], c[1]["run"], c[2]["run"], c[2]["checksum"])
+    for (moment, undone, by, checksum, excluded), group in groupby(
+        changes, key=lambda c: (c[1]["started_at"], c[1]["run"], c[2]["run"], c[2]["checksum"], c[2]["excluded"])
     ):
         of_group = [day for day, *_ in group]
-        restored.append(Restored(of_group[0], of_group[-1], undone, by, checksum, moment))
+        restored.append(Restored(of_group[0], of_group[-1], undone, by, checksum, excluded, moment))
     return restored
 
 

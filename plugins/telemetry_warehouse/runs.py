@@ -22,17 +22,34 @@ def overlap(one: Days, other: Days) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
+def chunks(start: date, end: date, size: int) -> list[Days]:
+    """The days start..end in pieces of at most `size`, oldest first."""
+    starts = [start + timedelta(days=n) for n in range(0, (end - start).days + 1, size)]
+    return [(first, min(first + timedelta(days=size - 1), end)) for first in starts]
+
+
 def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:
-    """table_name, start_date, end_date and times (how often) of the published stages of these tables that touch
-    first..last."""
-    warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
+    """The published stages of these tables that touch first..last, and the exclusions of these days.
+
+    Rows of table_name, start_date, end_date, times (how often), started_at and ended_at (of the newest), excluded (what
+    the newest was built without, as text) and is_exclusion. An exclusion is a row of the excluded type's stable table.
+    """
+    for name in ("pipeline_runs", "exclusions"):
+        warehouse.ensure(tables.from_file("monitoring", name))
     names = ", ".join(f"'{table}'" for table in wanted)
-    return warehouse.rows(
-        "SELECT table_name, start_date, end_date, COUNT(*) AS times FROM monitoring.pipeline_runs"
+    rows = warehouse.rows(
+        "SELECT table_name, start_date, end_date, COUNT(*) AS times, MAX(started_at) AS started_at,"
+        " MAX(ended_at) AS ended_at, ARRAY_AGG(IFNULL(excluded, '') ORDER BY ended_at DESC LIMIT 1) AS excluded,"
+        " FALSE AS is_exclusion FROM monitoring.pipeline_runs"
         " WHERE status = 'published' AND start_date <= @last AND end_date >= @first"
-        f" AND table_name IN ({names}) GROUP BY table_name, start_date, end_date",
+        f" AND table_name IN ({names}) GROUP BY table_name, start_date, end_date"
+        " UNION ALL SELECT table_name, submission_date, submission_date, COUNT(*), MAX(recorded_at), MAX(recorded_at),"
+        " [''], TRUE FROM monitoring.exclusions WHERE recorded_date >= '2000-01-01' AND status = 'excluded'"
+        f" AND submission_date BETWEEN @first AND @last AND table_name IN ({names})"
+        " GROUP BY table_name, submission_date",
         {"first": first, "last": last},
     )
+    return [row | {"excluded": row["excluded"][0]} for row in rows]
 
 
 def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
@@ -41,12 +58,26 @@ def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last
 
 
 def days_missing(found: list[dict], wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
-    """For each table, the days of first..last that are in none of the stages `found`, which are as in `published`."""
+    """For each table, the days of first..last that are in none of the stages `found`, which are as in `published`.
+
+    A day that is excluded is not missing: it is built without the type.
+    """
     built = {table: set() for table in wanted}
     for run in found:
         if run["table_name"] in built:
             built[run["table_name"]].update(days_of(run["start_date"], run["end_date"]))
     return {table: [day for day in days_of(first, last) if day not in days] for table, days in built.items()}
+
+
+def newest(found: list[dict], table: str, first: date, last: date) -> dict[date, dict]:
+    """Of each day of first..last on which a table was published, its newest stage; `found` is as in `published`."""
+    days: dict[date, dict] = {}
+    for run in found:
+        if run["table_name"] == table and not run["is_exclusion"]:
+            for day in days_of(max(first, run["start_date"]), min(last, run["end_date"])):
+                if day not in days or run["ended_at"] > days[day]["ended_at"]:
+                    days[day] = run
+    return days
 
 
 def landed(warehouse: Warehouse, since: date) -> list[dict]:
@@ -90,7 +121,8 @@ def published_around(warehouse: Warehouse, wanted: Iterable[tuple[Step, date, da
 
 
 def inputs_published(found: list[dict], step: Step, start: date, end: date) -> int:
-    """How often what a stage reads has been published, on any of the days that it reads; `found` as in `published`."""
+    """How often what a stage reads has been published or excluded, on any of the days that it reads; `found` as in
+    `published`."""
     read = days_read(step, start, end)
     return sum(
         run["times"]

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 
 import orjson
 
-from telemetry_warehouse import lineage, runs, stages, tables
+from telemetry_warehouse import exclusions, lineage, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.differences import DayDifference, differences
 from telemetry_warehouse.errors import Refused
@@ -19,7 +19,7 @@ from telemetry_warehouse.gates.history import Profile
 from telemetry_warehouse.gates.judge import Judgement
 from telemetry_warehouse.gates.publish import whole_days
 from telemetry_warehouse.lineage import Step
-from telemetry_warehouse.plan import Plan, asked
+from telemetry_warehouse.plan import Plan, Planned, asked
 from telemetry_warehouse.stages import Built
 
 
@@ -37,16 +37,20 @@ def stage(
         raise Refused(f"what is staged is built in one query, which takes {size} days at most; stage fewer days")
     instead: dict[str, str] = {}
     found = {}
+    staged: list[dict] = []
     for one in planned.tables:
-        inputs = {name: instead.get(table, table) for name, table in one.step.inputs.items()}
-        step = replace(one.step, inputs=inputs)
+        published = runs.published_around(warehouse, [(one.step, one.start, one.end)])
+        step, excluded = stages.without_excluded(warehouse, one.step, published + staged, one.start, one.end)
+        inputs = {name: instead.get(one.step.inputs[name], table) for name, table in step.inputs.items()}
+        step = replace(step, inputs=inputs)
         staged_at = datetime.now(UTC)
-        built = stages.build_and_gate(warehouse, step, one.start, one.end, run_id, time.time_ns() // 1000)
+        built = stages.build_and_gate(warehouse, step, one.start, one.end, run_id, time.time_ns() // 1000, excluded)
+        staged.append(_as_published(one, staged_at, exclusions.to_text(excluded)))
         instead[one.step.table] = _as_it_would_be(warehouse, built, one.start, one.end)
         found[one.step.table] = differences(warehouse, built.table, built.candidate, one.start, one.end)
         for line in _lines(one.step.table, built.rows, found[one.step.table]):
             say(line)
-        _remember(warehouse, planned, one, built, run_id, staged_at)
+        _remember(warehouse, planned, one, built, run_id, staged_at, exclusions.to_text(excluded))
     return found
 
 
@@ -88,7 +92,13 @@ def _view(candidate: str) -> str:
     return f"{candidate}__published"
 
 
-def _remember(warehouse, planned, one, built, run_id, staged_at) -> None:
+def _as_published(one: Planned, staged_at: datetime, excluded: str) -> dict:
+    """What runs.published would say of a staged table."""
+    days = {"start_date": one.start, "end_date": one.end, "started_at": staged_at, "ended_at": staged_at}
+    return {"table_name": one.step.table, "times": 1, "excluded": excluded, "is_exclusion": False} | days
+
+
+def _remember(warehouse, planned, one, built, run_id, staged_at, excluded) -> None:
     staged = tables.from_file("monitoring", "staged")
     warehouse.ensure(staged)
     row = {
@@ -105,6 +115,7 @@ def _remember(warehouse, planned, one, built, run_id, staged_at) -> None:
         "row_count": built.rows,
         "checksum": one.step.code,
         "profile": orjson.dumps(built.judgement.profile).decode(),
+        "excluded": excluded,
     }
     warehouse.load_rows(staged.id, [row])
 
@@ -129,7 +140,8 @@ def publish(
         days = (row["start_date"], row["end_date"])
         candidate = warehouse.client.get_table(row["candidate"])
         table = stages.as_built(step, stages.definition(warehouse, step), candidate)
-        built = Built(table, row["candidate"], row["row_count"], Judgement([], _profile(row)), {})
+        incomplete = exclusions.days_without(exclusions.from_text(row["excluded"]), *days)
+        built = Built(table, row["candidate"], row["row_count"], Judgement([], _profile(row)), {}, incomplete)
         read = runs.published_around(warehouse, [(step, *days)])
         with stages.sole_writer(warehouse, built.table, row["run"]) as token:
             record = {
@@ -137,6 +149,7 @@ def publish(
                 "run": row["run"],
                 "started_at": row["staged_at"],
                 "checksum": row["checksum"],
+                "excluded": row["excluded"] or "",
                 "inputs_published": runs.inputs_published(read, step, *days),
             }
             stages.publish_built(warehouse, step, built, *days, record)

@@ -7,7 +7,7 @@ of the old days or all of the new ones, and running it again does the whole stag
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,9 +16,10 @@ from itertools import pairwise
 import yaml
 from google.cloud import bigquery
 
-from telemetry_warehouse import dbt, dedup, detection, runs, schemas, tables
+from telemetry_warehouse import dbt, dedup, detection, exclusions, runs, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.errors import Refused, WarehouseError
+from telemetry_warehouse.exclusions import Excluded
 from telemetry_warehouse.gates import history
 from telemetry_warehouse.gates.judge import Judgement, judge
 from telemetry_warehouse.gates.publish import announce, publish, whole_days
@@ -47,13 +48,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Built:
-    """A candidate that has passed its gate, and the table that it is for."""
+    """A candidate that has passed its gate, and the table that it is for. incomplete: days without a ping type."""
 
     table: Table
     candidate: str
     rows: int
     judgement: Judgement
     seconds: dict[str, float]
+    incomplete: frozenset[date] = frozenset()
 
 
 def run(
@@ -76,21 +78,30 @@ def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, 
     # a backfill that goes on may build this again, and never keeps it wrongly.
     published = runs.published_around(warehouse, [(step, start, end)])
     refuse_bad_range(warehouse, step, start, end, published)
-    with sole_writer(warehouse, definition(warehouse, step), run_id) as token:
-        record = {
-            "table_name": step.table,
-            "start_date": start,
-            "end_date": end,
-            "token": token,
-            "run": run_id,
-            "started_at": datetime.now(UTC),
-            "checksum": step.code,
-            "inputs_published": runs.inputs_published(published, step, start, end),
-        }
+    record = {
+        "table_name": step.table,
+        "start_date": start,
+        "end_date": end,
+        "run": run_id,
+        "started_at": datetime.now(UTC),
+        "checksum": step.code,
+        "inputs_published": runs.inputs_published(published, step, start, end),
+    }
+    try:
+        table = definition(warehouse, step)
+    except WarehouseError as error:
+        runs.record_failure(warehouse, record, error)
+        raise
+    with sole_writer(warehouse, table, run_id) as token:
+        record |= {"token": token, "started_at": datetime.now(UTC)}
         try:
-            built = build_and_gate(warehouse, step, start, end, run_id, token)
+            reading, excluded = without_excluded(warehouse, step, published, start, end)
+            record["excluded"] = exclusions.to_text(excluded)
+            built = build_and_gate(warehouse, reading, start, end, run_id, token, excluded)
             began = time.monotonic()
             publish_built(warehouse, step, built, start, end, record)
+            for view in set(reading.inputs.values()) - set(step.inputs.values()):
+                warehouse.drop(view)
         except Exception as error:
             runs.record_failure(warehouse, record, error)
             raise
@@ -114,6 +125,18 @@ def sole_writer(warehouse: Warehouse, table: Table, run_id: str) -> Iterator[int
     with table_lock(warehouse.settings, table.id, holder) as token:
         announce(warehouse, table, token, holder)
         yield token
+
+
+def without_excluded(
+    warehouse: Warehouse, step: Step, published: list[dict], start: date, end: date
+) -> tuple[Step, list[Excluded]]:
+    """The step as it reads its inputs where days go without a ping type, and what it is then built without.
+
+    `published` is as in runs.published_around.
+    """
+    excluded = exclusions.of_stage(published, step, start, end, exclusions.names_of(warehouse))
+    views = exclusions.inputs_without(warehouse, step, published, start, end) if excluded else {}
+    return replace(step, inputs={name: views.get(table, table) for name, table in step.inputs.items()}), excluded
 
 
 def definition(warehouse: Warehouse, step: Step) -> Table:
@@ -186,8 +209,10 @@ def selects(warehouse: Warehouse, wanted: list[tuple[Step, date, date]]) -> dict
 
 
 def _document_type(warehouse: Warehouse, step: Step) -> schemas.DocumentType:
-    [found] = [t for t in schemas.load(warehouse.settings.schemas).values() if t.stable.id == step.table]
-    return found
+    for found in schemas.load(warehouse.settings.schemas).values():
+        if found.stable.id == step.table:
+            return found
+    raise Refused(f"{step.table}: its schema cannot be used; `./warehouse schemas` says why")
 
 
 def _with_expectations(table: Table, name: str) -> Table:
@@ -203,11 +228,21 @@ def new_candidate(warehouse: Warehouse, table: Table, start: date, end: date, to
     return f"{table.dataset}_candidates.{table.name}__{start:%Y%m%d}_{end:%Y%m%d}__{token}"
 
 
-def build_and_gate(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, token: int) -> Built:
+def build_and_gate(
+    warehouse: Warehouse,
+    step: Step,
+    start: date,
+    end: date,
+    run_id: str,
+    token: int,
+    excluded: Collection[Excluded] = (),
+) -> Built:
     """Builds the days from the tables that `step.inputs` names and judges them; publishes nothing.
 
-    Raises GateFailed, or what dbt and BigQuery raise.
+    `excluded`: what `step.inputs` leave out. Days without a ping type are not held against the days before. Raises
+    GateFailed, or what dbt and BigQuery raise.
     """
+    incomplete = exclusions.days_without(excluded, start, end)
     table = definition(warehouse, step)
     times = [time.monotonic()]
     warehouse.create(table)
@@ -216,10 +251,10 @@ def build_and_gate(warehouse: Warehouse, step: Step, start: date, end: date, run
     built = warehouse.client.get_table(candidate)
     table = as_built(step, table, built)
     times.append(time.monotonic())
-    judgement = judge(warehouse, table, candidate, inputs, start, end, run_id)
+    judgement = judge(warehouse, table, candidate, inputs, start, end, run_id, incomplete)
     times.append(time.monotonic())
     seconds = dict(zip(("build", "gate"), (b - a for a, b in pairwise(times)), strict=True))
-    return Built(table, candidate, built.num_rows, judgement, seconds)
+    return Built(table, candidate, built.num_rows, judgement, seconds, incomplete)
 
 
 def as_built(step: Step, table: Table, candidate: bigquery.Table) -> Table:
@@ -233,7 +268,7 @@ def as_built(step: Step, table: Table, candidate: bigquery.Table) -> Table:
 def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, end: date, record: dict) -> None:
     """Makes what was built what readers see, with `record` in monitoring.pipeline_runs, and drops the candidate."""
     # Before the publish, for what is published is done with: nobody would count again.
-    history.remember(warehouse, built.table, built.judgement.profile, start, end)
+    history.remember(warehouse, built.table, built.judgement.profile, start, end, built.incomplete)
     if step.kind == "dedup":
         dedup.record_distances(warehouse, _document_type(warehouse, step).live, built.table, start, end)
     seconds = {f"{part}_seconds": value for part, value in built.seconds.items()}

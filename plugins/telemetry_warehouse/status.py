@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from telemetry_warehouse import lineage, tables
+from telemetry_warehouse import exclusions, lineage, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import NotRunning
 from telemetry_warehouse.landing import backlog
@@ -46,6 +46,9 @@ def print_status(settings: Settings, reads: bool) -> None:
     if through := _let_through(warehouse):
         names = ["table", "day", "published", "in spite of", "asked by", "reviewed by", "why", "override ends"]
         print_grid(names, through, "Published days that a review let through")
+    if lacking := exclusions.not_ended(warehouse):
+        rows = [(r["submission_date"], r["ping_type"], r["reason"], r["run"]) for r in lacking]
+        print_grid(["day", "built without", "why", "by"], rows, "Days that were let go without a ping type")
     failures = _failures(warehouse)
     if failures:
         print_grid(["table", "days", "when", "error"], failures, "Failures (7 days)")

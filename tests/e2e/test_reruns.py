@@ -103,7 +103,8 @@ def test_a_failing_gate_stops_the_night_publishes_nothing_and_says_what_failed(c
     assert done.returncode == 1
     [line] = [text for text in done.stderr.splitlines() if text.startswith("warehouse:")]
     assert "derived.clients_daily_v1 2024-04-05" in line and "broken_on_purpose" in line and "client_id" in line
-    assert "clients_last_seen_v1" not in done.stdout.split("clients_daily_v1")[-1]
+    assert "derived.clients_last_seen_v1 2024-04-05 waits for derived.clients_daily_v1 2024-04-05" in done.stdout
+    assert "derived.histogram_aggregates_v1 2024-04-05: " in done.stdout
     assert checksums(chain, *DAYS) == before
     [run] = chain.rows(
         "SELECT status, error FROM monitoring.pipeline_runs WHERE table_name = 'derived.clients_daily_v1'"

@@ -78,7 +78,7 @@ def test_a_table_that_goes_on_from_a_day_never_built_is_refused_with_what_to_run
 
 def test_a_gap_begins_after_what_is_old_enough_to_be_carried_no_further(chain, simulated):
     """Of clients_last_seen_v1 a day matters for 27 more: what lies before those needs no yesterday."""
-    built, now = date(2009, 1, 1), datetime.now(UTC)
+    built, now = date(2025, 9, 1), datetime.now(UTC)
     row = {"table_name": "derived.clients_daily_v1", "status": "published", "start_date": built, "end_date": built}
     times = {"started_date": now.date(), "started_at": now, "ended_at": now}
     chain.load_rows("monitoring.pipeline_runs", [row | times])
@@ -93,16 +93,21 @@ def test_a_gap_begins_after_what_is_old_enough_to_be_carried_no_further(chain, s
 
 
 def test_a_table_whose_input_was_never_built_is_refused_with_what_to_run(chain, simulated):
-    start, end = date(2024, 2, 28), date(2024, 3, 2)
-    said = "reads derived.clients_daily_v1, which was never built for 2024-02-28..2024-02-29; run `./warehouse backfill"
+    start, end = date(2024, 4, 20), date(2024, 4, 22)
+    said = "reads derived.clients_daily_v1, which was never built for 2024-04-20..2024-04-22; run `./warehouse backfill"
     with pytest.raises(Refused, match=re.escape(said)):
         refuse(chain, "clients_first_seen_v1", start, end)
 
 
+def test_days_before_every_ping_of_what_a_table_is_made_of_count_as_built_and_empty(chain, simulated):
+    refuse(chain, "clients_first_seen_v1", date(2024, 2, 28), date(2024, 3, 2))
+    refuse(chain, "clients_last_seen_v1", date(2024, 3, 1), date(2024, 3, 1))
+
+
 def test_a_backfill_that_could_not_be_complete_is_refused_before_anything_is_built(chain, simulated):
     [before] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
-    with pytest.raises(Refused, match="telemetry_stable.main_v4, which was never built for 2024-01-10..2024-01-12"):
-        planned = plan.make(chain, date(2024, 1, 10), date(2024, 1, 12), "clients_daily_v1+")
+    with pytest.raises(Refused, match="telemetry_stable.main_v4, which was never built for 2024-04-20..2024-04-22"):
+        planned = plan.make(chain, date(2024, 4, 20), date(2024, 4, 22), "clients_daily_v1+")
         backfill.run(chain, planned, "unready", print)
     [after] = chain.rows("SELECT COUNT(*) AS n FROM monitoring.pipeline_runs")
     assert before == after

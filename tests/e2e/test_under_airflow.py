@@ -10,8 +10,9 @@ from telemetry_warehouse import lineage, schemas
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.local import airflow
 from telemetry_warehouse.local.airflow_api import AirflowApi
-from telemetry_warehouse.publishing import publish_file
+from telemetry_warehouse.publishing import publish, publish_file
 from telemetry_warehouse.simulate.population import simulate
+from tests.e2e.test_one_types_bad_day import a_flight
 from tests.support import checksums, succeed
 
 TODAY = datetime.now(UTC).date()
@@ -113,8 +114,9 @@ def test_airflow_backfill_create_runs_two_nights_that_give_the_bytes_of_that_bac
     assert checksums(warehouse, FIRST, NIGHTS[-1]) == before
 
 
-def test_a_night_whose_table_fails_ends_as_failed_and_with_its_report(api, warehouse):
+def test_a_night_whose_table_fails_builds_the_others_and_ends_as_failed_with_its_report(api, warehouse):
     day = date(2014, 7, 1)
+    publish(warehouse.settings, [a_flight(day, 0xF1)])
     [live] = [t.live for t in schemas.load(warehouse.settings.schemas).values() if t.live.name == "main_v4"]
     warehouse.ensure(live)
     warehouse.load_rows(live.id, [{"document_id": "UPPER", "submission_timestamp": f"{day}T10:00:00Z"}])
@@ -126,6 +128,7 @@ def test_a_night_whose_table_fails_ends_as_failed_and_with_its_report(api, wareh
         warehouse.query(f"DELETE FROM {live.id} WHERE DATE(submission_timestamp) = '{day}'")
     states = api.tasks("night", run)
     assert states["telemetry_stable.main_v4"] == "failed"
+    assert states["fleet_stable.flight_v1"] == states["check_earlier_days"] == "success"
     assert states["derived.clients_daily_v1"] == "upstream_failed"
     assert states["write_report"] == "success"
     assert states["tell_changes"] == "upstream_failed"

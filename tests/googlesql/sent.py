@@ -11,8 +11,8 @@ from telemetry_warehouse import (
     alerts,
     cli,
     detection,
+    exclusions,
     lineage,
-    missed_nights,
     night,
     plan,
     refusals,
@@ -122,6 +122,6 @@ def by_commands(settings: Settings) -> dict[str, str]:
         summary.print_summary(warehouse, "", DAY)
         night.stale_days(warehouse, DAY)
         _resume(warehouse)
-        missed_nights._waiting(warehouse, steps, {steps[0].table: (DAY, DAY)})
+        exclusions.record_ended(warehouse, DAY, "googlesql")
         errors.expire(warehouse)
     return texts

@@ -65,7 +65,7 @@ class Both:
         [main] = [t for t in schemas.load(project.settings.schemas).values() if t.stable.name == "main_v4"]
         self.live = replace(main.live, dataset=f"{project.prefix}_{main.live.dataset}", retention_days=None)
         project.warehouse.ensure(self.live)
-        monitoring = ("pipeline_runs", "gate_results", "change_reviews")
+        monitoring = ("pipeline_runs", "gate_results", "change_reviews", "exclusions")
         changes = lineage.load(project.settings).step("changes_v1")
         made = [tables.from_file("monitoring", name) for name in monitoring]
         made.append(stages.definition(project.warehouse, changes))
@@ -248,7 +248,10 @@ def gated_stages() -> dict[str, list[dict]]:
                 | {"table_name": table, "expectation": expectation, "verdict": verdict, "observed": str(number)}
                 | {"checked_date": BUILT, "checked_at": began + timedelta(minutes=5), "overrides": through}
             )
-    return {"pipeline_runs": runs, "gate_results": results}
+    runs[0]["excluded"] = f"{FIRST} x/y/1 {FIRST + timedelta(days=1)}"
+    let_go = {"recorded_date": BUILT, "recorded_at": datetime.combine(BUILT, datetime.min.time(), UTC)}
+    let_go |= {"status": "excluded", "submission_date": FIRST, "ping_type": "x/y/1", "run": "night", "reason": "c"}
+    return {"pipeline_runs": runs, "gate_results": results, "exclusions": [let_go]}
 
 
 def reviewed_alerts() -> dict[str, list[dict]]:

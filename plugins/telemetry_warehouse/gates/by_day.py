@@ -44,7 +44,8 @@ def counting_query(about: dict, conditions: dict[str, str]) -> str:
 
 def days_before_query(about: dict) -> str:
     return (
-        "SELECT profiled_at, submission_date, app_name, row_count, measures FROM monitoring.daily_profiles"
+        "SELECT profiled_at, submission_date, IFNULL(is_incomplete, FALSE), app_name, row_count, measures"
+        " FROM monitoring.daily_profiles"
         f" WHERE table_name = '{about['table']}' AND submission_date < DATE '{about['start']}'"
         f" AND submission_date >= DATE_SUB(DATE '{about['start']}', INTERVAL {days.HISTORY_DAYS} DAY)"
         " ORDER BY profiled_at"
@@ -109,8 +110,8 @@ class ByDay(MetricProvider):
 
 
 class DaysBefore(MetricProvider):
-    """What monitoring.daily_profiles says of the days before a range: a profile as in ByDay for each time that a day
-    passed, oldest first."""
+    """What monitoring.daily_profiles says of the days before a range, oldest first: for each time that a day passed,
+    whether a ping type was missing on purpose, and a profile as in ByDay."""
 
     metric_name = "table.days_before"
     domain_keys = ("batch_id",)
@@ -119,10 +120,11 @@ class DaysBefore(MetricProvider):
     @metric_value(engine=SqlAlchemyExecutionEngine)
     def _sqlalchemy(cls, execution_engine, metric_value_kwargs, metrics, **_):  # noqa: N805
         passed: dict = {}
-        for when, day, app, rows, measures in _rows(execution_engine, days_before_query(metric_value_kwargs["about"])):
+        query = days_before_query(metric_value_kwargs["about"])
+        for when, day, incomplete, app, rows, measures in _rows(execution_engine, query):
             counts = {days.ROWS: rows} | {measure["name"]: measure["value"] for measure in measures}
-            passed.setdefault((when, day), []).append((day, app, counts))
-        return list(passed.values())
+            passed.setdefault((when, day, incomplete), []).append((day, app, counts))
+        return [(incomplete, profile) for (_, _, incomplete), profile in passed.items()]
 
 
 class RowsNotExpected(MetricProvider):
@@ -206,6 +208,8 @@ class _LikeTheDaysBefore(_DayByDay):
     """A rule of days.py, on the candidate's days and those before."""
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.by_day", "table.days_before")
+    # Whether days of which a ping type is missing on purpose say nothing, and are not judged.
+    skips_incomplete: ClassVar[bool] = True
 
     def _deviations(self, known: days.Profile, built: list[date], eves: list[days.Profile]) -> list[days.Deviation]:
         """`known`: the candidate's days and, as they last passed, those before. `eves`: the day before the range, as it
@@ -219,10 +223,16 @@ class _LikeTheDaysBefore(_DayByDay):
 
     def _validate(self, metrics, runtime_configuration=None, execution_engine=None):
         built = self._built(metrics)
-        passed = [_by_day(profile) for profile in metrics["table.days_before"]]
+        passed = [(incomplete, _by_day(profile)) for incomplete, profile in metrics["table.days_before"]]
         eve = date.fromisoformat(self.about["start"]) - timedelta(days=1)
-        known = {day: of_day for profile in (*passed, built) for day, of_day in profile.items()}
-        found = self._deviations(known, sorted(filter(None, built)), [profile for profile in passed if eve in profile])
+        known = {day: of_day for _, profile in passed for day, of_day in profile.items()} | built
+        left_out = set(map(date.fromisoformat, self.about["incomplete"])) if self.skips_incomplete else set()
+        if self.skips_incomplete:
+            newest = {day: incomplete for incomplete, profile in passed for day in profile}
+            left_out |= {day for day, incomplete in newest.items() if incomplete}
+        known = {day: of_day for day, of_day in known.items() if day not in left_out}
+        eves = [profile for _, profile in passed if eve in profile]
+        found = self._deviations(known, sorted(day for day in built if day and day not in left_out), eves)
         examples = [
             {"day": d.day, "app_name": d.app_name, "counted": d.about, "observed": d.observed, "expected": d.bound}
             for d in found
@@ -276,6 +286,9 @@ class ExpectDaysToContinueTheDayBefore(_LikeTheDaysBefore):
 
     brought: str
     left: str
+
+    # What a day carries on, it carries on whatever is missing of it.
+    skips_incomplete: ClassVar[bool] = False
 
     def _deviations(self, known, built, eves):
         return days.continuations(known, built, eves, f"brought: {self.brought}", f"left: {self.left}")

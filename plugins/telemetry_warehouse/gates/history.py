@@ -1,5 +1,6 @@
 """What is kept of the days that were published, for later days to be held against."""
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 
 from telemetry_warehouse import tables
@@ -11,8 +12,18 @@ from telemetry_warehouse.tables import Table
 type Profile = list[tuple[date, str | None, dict[str, int]]]
 
 
-def remember(warehouse: Warehouse, table: Table, profile: Profile | None, start: date, end: date) -> None:
-    """Adds the profile of what is published for start..end to monitoring.daily_profiles, if there is one."""
+def remember(
+    warehouse: Warehouse,
+    table: Table,
+    profile: Profile | None,
+    start: date,
+    end: date,
+    incomplete: Collection[date] = (),
+) -> None:
+    """Adds the profile of what is published for start..end to monitoring.daily_profiles, if there is one.
+
+    `incomplete`: the days of which a ping type is missing on purpose.
+    """
     if profile is None:
         return
     now = datetime.now(UTC)
@@ -28,6 +39,7 @@ def remember(warehouse: Warehouse, table: Table, profile: Profile | None, start:
                 "submission_date": day,
                 "app_name": app,
                 "row_count": counts[days.ROWS],
+                "is_incomplete": day in incomplete,
                 "measures": [{"name": name, "value": count} for name, count in counts.items() if name != days.ROWS],
             }
             for day, app, counts in [*profile, *empty]

@@ -1,6 +1,7 @@
 """Runs a table's expectations on what was built, as SQL pushed down to the warehouse, and keeps the verdict."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
@@ -62,11 +63,19 @@ class Judgement:
 
 
 def judge(
-    warehouse: Warehouse, table: Table, asset: str, inputs: dict[str, str], start: date, end: date, run: str
+    warehouse: Warehouse,
+    table: Table,
+    asset: str,
+    inputs: dict[str, str],
+    start: date,
+    end: date,
+    run: str,
+    incomplete: Collection[date] = (),
 ) -> Judgement:
     """Judges `asset` (a candidate of `table`) for start..end and records every result in monitoring.gate_results.
 
-    `inputs` maps what a query may name to a table id or to SQL. Raises GateFailed, naming what failed with its days
+    `inputs` maps what a query may name to a table id or to SQL. `incomplete`: days of which a ping type is missing on
+    purpose; they are not held against the days before. Raises GateFailed, naming what failed with its days
     and example rows, where a critical expectation does not hold on a day that no override lets through, WarehouseError
     where one cannot be evaluated; warnings, and what was let through, are in the results. Once what was judged is what
     readers see, its profile is for `history.remember`: later days are held against it.
@@ -74,7 +83,7 @@ def judge(
     if every_ping := pings(inputs, start, end):
         inputs = inputs | {"pings": every_ping}
     expectations = parse(table, inputs)
-    about = _about(table, asset, expectations, start, end)
+    about = _about(table, asset, expectations, start, end) | {"incomplete": sorted(map(str, incomplete))}
     queries = {e.name: e.sql(about, inputs) for e in expectations if e.query}
     history.ensure(warehouse)
     results, profile = _run(warehouse, about, expectations, queries)
