@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from telemetry_warehouse.errors import WarehouseError, one_line
+from telemetry_warehouse.files import check_yaml
 from telemetry_warehouse.settings import ROOT, Settings
 
 PROJECT = ROOT / "dbt_project"
@@ -31,6 +32,8 @@ def prepare(settings: Settings) -> bool:
     stamp, checksum = settings.dbt_target / "project.checksum", f"{settings.project_id} {_project_checksum()}"
     if stamp.exists() and stamp.read_text() == checksum and (settings.dbt_target / "partial_parse.msgpack").exists():
         return False
+    # dbt itself keeps the last of two equal keys.
+    check_yaml(PROJECT)
     _invoke(settings, ["--write-json", "parse", "--no-partial-parse"])
     stamp.write_text(checksum)
     return True

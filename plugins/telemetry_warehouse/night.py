@@ -26,9 +26,11 @@ from telemetry_warehouse import (
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.errors import GateFailed, Refused, one_line
+from telemetry_warehouse.files import check_yaml
 from telemetry_warehouse.gates import sense
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
+from telemetry_warehouse.settings import ROOT
 
 # A stale or missed day older than this is left to a backfill by hand: the night must end.
 _STALE_DAYS = 28
@@ -36,6 +38,7 @@ _STALE_DAYS = 28
 
 def prepare(warehouse: Warehouse) -> None:
     """Every published table with the columns that the project now defines, and then its functions and views."""
+    check_yaml(ROOT / "sql")
     dbt.prepare(warehouse.settings)
     sense.check(warehouse)
     for step in lineage.load(warehouse.settings).steps:

@@ -13,15 +13,15 @@ says how long its rows are kept and where the normalised columns come from:
       country: country
 """
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from telemetry_warehouse.fields import Field, SchemaError, from_schema
+from telemetry_warehouse.files import FileError, read_json, read_yaml
 
 if TYPE_CHECKING:
     from telemetry_warehouse.tables import Table
@@ -166,8 +166,8 @@ def _document_type(name: TypeName, path: Path) -> DocumentType:
 
     from telemetry_warehouse.tables import Table
 
+    schema = _read(read_json, path)
     try:
-        schema = json.loads(path.read_text())
         validator = compile_schema(schema)
     except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
         raise SchemaError(f"{path} is not a usable JSON Schema: {str(error).splitlines()[0]}") from error
@@ -210,6 +210,13 @@ def _document_type(name: TypeName, path: Path) -> DocumentType:
     )
 
 
+def _read(read: Callable[[Path], object], path: Path):
+    try:
+        return read(path)
+    except FileError as error:
+        raise SchemaError(str(error)) from error
+
+
 @cache
 def _standard_columns() -> tuple[tuple, object]:
     """The columns before a schema's own, and the one after them."""
@@ -237,9 +244,7 @@ def schema_field(field: Field):
 
 def _options(path: Path) -> dict:
     """What <type>.<version>.table.yml says, with the defaults; raises SchemaError naming a key that is not one."""
-    import yaml
-
-    given = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    given = (_read(read_yaml, path) or {}) if path.exists() else {}
     options = {"live_days": LIVE_DAYS, "stable_days": STABLE_DAYS, "paths": {}} | given
     known = ("live_days", "stable_days", "paths", *(f"paths.{name}" for name in DEFAULT_PATHS))
     for key in (*options, *(f"paths.{name}" for name in options["paths"])):

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-import yaml
 from google.cloud import bigquery
 
 from telemetry_warehouse import dbt, dedup, detection, runs, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.gates import history
 from telemetry_warehouse.gates.judge import Judgement, judge
 from telemetry_warehouse.gates.publish import announce, publish, whole_days
@@ -193,7 +193,7 @@ def _document_type(warehouse: Warehouse, step: Step) -> schemas.DocumentType:
 def _with_expectations(table: Table, name: str) -> Table:
     """The table with the expectations of sql/<name>.yml, which all document types share."""
     file = f"sql/{name}.yml"
-    expectations = tuple(yaml.safe_load((ROOT / file).read_text())["expectations"])
+    expectations = tuple(read_yaml(ROOT / file)["expectations"])
     return replace(table, expectations=expectations, expectations_file=file)
 
 

@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 
-import yaml
 from google.cloud.bigquery import SchemaField
 
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.settings import ROOT
 
 _SAME_NAMES = ("STRING", "BYTES", "DATE", "TIME", "DATETIME", "TIMESTAMP", "JSON", "NUMERIC", "BIGNUMERIC", "GEOGRAPHY")
@@ -101,7 +101,7 @@ def type_text(field: SchemaField) -> str:
 def from_file(dataset: str, name: str, file_dataset: str | None = None) -> Table:
     """The table of sql/tables/<dataset>.<name>.yml; `file_dataset` where many datasets share one definition."""
     path = ROOT / "sql" / "tables" / f"{file_dataset or dataset}.{name}.yml"
-    definition = yaml.safe_load(path.read_text())
+    definition = read_yaml(path)
     return Table(
         dataset=dataset,
         name=name,

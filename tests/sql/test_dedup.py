@@ -147,7 +147,7 @@ def test_a_message_landed_twice_is_one_document(warehouse, live):
 def violations(warehouse, live: str, candidate: str, day: int) -> set[str]:
     """The names of the gate's own queries that find something."""
     found = set()
-    for expectation in yaml.safe_load((ROOT / "sql" / "dedup.yml").read_text())["expectations"]:
+    for expectation in read_yaml(ROOT / "sql" / "dedup.yml")["expectations"]:
         names = {"candidate": candidate, "live": live, "start_date": FIRST + timedelta(days=day)}
         query = expectation.get("query", "SELECT 1 FROM UNNEST([]) AS x")
         for name, value in (names | {"end_date": names["start_date"]}).items():
