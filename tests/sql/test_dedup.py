@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-import yaml
 
 from telemetry_warehouse import dedup
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.lineage import LOOK_BACK_DAYS
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.tables import Table
