@@ -14,12 +14,13 @@ from google.cloud.bigquery import LoadJobConfig, QueryJobConfig, ScalarQueryPara
 
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.settings import ROOT, Settings
-from telemetry_warehouse.tables import Table
+from telemetry_warehouse.tables import MAX_COLUMNS, Table
 
 # How many others may change one table at the same time as we do.
 _MOST_RIVALS = 10
 _ROWS_AT_ONCE = 10_000
-_DAY_IN_MS = 24 * 60 * 60 * 1000
+_MAX_LABEL = 63
+DAY_IN_MS = 24 * 60 * 60 * 1000
 
 
 def render(name: str, **values: object) -> str:
@@ -46,7 +47,7 @@ class Warehouse:
                 ScalarQueryParameter(name, kinds.get(type(value), type(value).__name__.upper()), value)
                 for name, value in (parameters or {}).items()
             ],
-            labels=labels or {},
+            labels=_labels(labels),
             maximum_bytes_billed=self.settings.max_bytes,
         )
         return self.client.query(sql, job_config=config, job_retry=None).result(page_size=page_size)
@@ -68,7 +69,7 @@ class Warehouse:
         never loads twice. Raises google.api_core exceptions where the job failed.
         """
         config = LoadJobConfig(
-            source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_APPEND", labels=labels or {}
+            source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_APPEND", labels=_labels(labels)
         )
         data = io.BytesIO(ndjson) if isinstance(ndjson, bytes) else ndjson
         try:
@@ -126,7 +127,7 @@ class Warehouse:
         self.create(table)
         existing = self.client.get_table(table.id)
         changes = []
-        merged = _merged(table, existing.schema, table.columns)
+        merged = _within_limit(table, _merged(table, existing.schema, table.columns))
         if merged != list(existing.schema):
             existing.schema = merged
             changes.append("schema")
@@ -139,6 +140,15 @@ class Warehouse:
         if changes:
             self.client.update_table(existing, changes)
 
+    def differs(self, table: Table) -> bool:
+        """Whether BigQuery's table has other columns (by name, type, mode or order) or another layout; False where
+        there is none."""
+        try:
+            existing = self.client.get_table(table.id)
+        except NotFound:
+            return False
+        return _layout(existing) != _layout(self._definition(table))
+
     def missing_columns(self, table: Table) -> list[str] | None:
         """The columns of `table` that BigQuery's does not have yet, records' members as a.b; None for a new table.
 
@@ -149,7 +159,8 @@ class Warehouse:
         except NotFound:
             return None
         before = set(_paths(existing))
-        return [path for path in _paths(_merged(table, existing, table.columns)) if path not in before]
+        merged = _within_limit(table, _merged(table, existing, table.columns))
+        return [path for path in _paths(merged) if path not in before]
 
     def _definition(self, table: Table) -> bigquery.Table:
         definition = bigquery.Table(f"{self.settings.project_id}.{table.id}", schema=table.columns)
@@ -159,16 +170,45 @@ class Warehouse:
         if table.partition_field:
             partitioning = bigquery.TimePartitioning(field=table.partition_field)
             # None is said outright, which the constructor does not: a retention that is left out would stay.
-            partitioning.expiration_ms = table.retention_days and table.retention_days * _DAY_IN_MS
+            partitioning.expiration_ms = table.retention_days and table.retention_days * DAY_IN_MS
             definition.time_partitioning = partitioning
             definition.require_partition_filter = table.require_partition_filter
         return definition
+
+
+def _labels(labels: dict[str, str] | None) -> dict[str, str]:
+    """Labels as BigQuery takes them: in lower case, and at most 63 characters."""
+    return {key: value.lower()[:_MAX_LABEL] for key, value in (labels or {}).items()}
+
+
+def _layout(table: bigquery.Table) -> tuple:
+    partitioning = table.time_partitioning
+    return (
+        _shapes(table.schema),
+        partitioning and (partitioning.field, partitioning.type_),
+        tuple(table.clustering_fields or ()),
+        bool(table.require_partition_filter),
+    )
+
+
+def _shapes(fields) -> tuple:
+    return tuple((field.name, field.field_type, field.mode, _shapes(field.fields)) for field in fields)
 
 
 def _paths(fields, prefix: str = "") -> Iterator[str]:
     for field in fields:
         yield prefix + field.name
         yield from _paths(field.fields, f"{prefix}{field.name}.")
+
+
+def _within_limit(table: Table, columns: list) -> list:
+    count = sum(1 for _ in _paths(columns))
+    if count > MAX_COLUMNS:
+        raise Refused(
+            f"{table.id} would have {count:,} columns, with those in records and those of earlier schemas, and"
+            f" BigQuery takes {MAX_COLUMNS:,} in a table; give the document type a new version"
+        )
+    return columns
 
 
 def _merged(table: Table, existing, wanted) -> list:

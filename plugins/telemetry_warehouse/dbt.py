@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from telemetry_warehouse import lineage
 from telemetry_warehouse.errors import WarehouseError, one_line
 from telemetry_warehouse.files import check_yaml
 from telemetry_warehouse.settings import ROOT, Settings
@@ -109,11 +110,16 @@ def write_docs(settings: Settings) -> Path:
 def is_deployed(settings: Settings) -> bool:
     """Whether what was deployed last, and told of with remember_deployed, is this very project."""
     stamp = _deployed(settings)
-    return stamp.exists() and stamp.read_text() == (settings.dbt_target / "project.checksum").read_text()
+    return stamp.exists() and stamp.read_text() == _version(settings)
 
 
 def remember_deployed(settings: Settings) -> None:
-    _deployed(settings).write_text((settings.dbt_target / "project.checksum").read_text())
+    _deployed(settings).write_text(_version(settings))
+
+
+def _version(settings: Settings) -> str:
+    """The project, and what of it is left out because its types are not there."""
+    return "\n".join([(settings.dbt_target / "project.checksum").read_text(), *sorted(lineage.left_out(settings))])
 
 
 def forget_deployed(settings: Settings) -> None:
@@ -137,8 +143,18 @@ def _manifest(settings: Settings):
 
     path: Path = settings.dbt_target / "partial_parse.msgpack"
     manifest = Manifest.from_msgpack(path.read_bytes())
+    _leave_out(manifest, lineage.left_out(settings))
     manifest.build_flat_graph()
     return manifest
+
+
+def _leave_out(manifest, gone: set[str]) -> None:
+    """Takes what reads the pings of types that are not there out of dbt's manifest."""
+    for kind in (manifest.nodes, manifest.sources, manifest.unit_tests):
+        for key in gone & kind.keys():
+            del kind[key]
+    for node in (*manifest.nodes.values(), *manifest.exposures.values()):
+        node.depends_on.nodes = [key for key in node.depends_on.nodes if key not in gone]
 
 
 def _reading(settings: Settings, inputs: dict[str, str]):

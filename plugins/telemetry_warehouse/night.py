@@ -17,11 +17,12 @@ from telemetry_warehouse import (
     missed_nights,
     plan,
     refusals,
+    remake,
     report,
     runs,
-    schemas,
     stages,
     tables,
+    type_tables,
 )
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
@@ -30,19 +31,28 @@ from telemetry_warehouse.files import check_yaml
 from telemetry_warehouse.gates import sense
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
+from telemetry_warehouse.notify import notify_refused_schemas
 from telemetry_warehouse.settings import ROOT
+from telemetry_warehouse.type_tables import Faults
 
 # A stale or missed day older than this is left to a backfill by hand: the night must end.
 _STALE_DAYS = 28
 
 
-def prepare(warehouse: Warehouse) -> None:
-    """Every published table with the columns that the project now defines, and then its functions and views."""
+def prepare(warehouse: Warehouse) -> Faults:
+    """Every published table with the columns that the project now defines, and then its functions and views.
+
+    Returns what is wrong with schemas that cannot be applied; they stop their own types' pings and nothing else.
+    """
     check_yaml(ROOT / "sql")
     dbt.prepare(warehouse.settings)
+    faults = type_tables.apply(warehouse)
     sense.check(warehouse)
     for step in lineage.load(warehouse.settings).steps:
-        warehouse.ensure(stages.definition(warehouse, step))
+        if step.kind != "dedup":
+            table = stages.definition(warehouse, step)
+            remake.published_table(warehouse, table)
+            warehouse.ensure(table)
     for table in lineage.read_by_views(warehouse.settings):
         warehouse.ensure(tables.from_file(*table.split(".")))
     if not dbt.is_deployed(warehouse.settings):
@@ -50,6 +60,7 @@ def prepare(warehouse: Warehouse) -> None:
         dbt.deploy(warehouse.settings)
         describe_views(warehouse)
         dbt.remember_deployed(warehouse.settings)
+    return faults
 
 
 def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] = print) -> None:
@@ -103,7 +114,7 @@ def stale_days(warehouse: Warehouse, before: date) -> list[date]:
 
 
 def _oldest_to_rebuild(warehouse: Warehouse, before: date) -> date:
-    kept = [t.live.retention_days for t in schemas.load(warehouse.settings.schemas).values() if t.live.retention_days]
+    kept = [t.live.retention_days for t in type_tables.load(warehouse) if t.live.retention_days]
     today = datetime.now(UTC).date()
     held = [today - timedelta(days=days - 1 - lineage.LOOK_BACK_DAYS) for days in kept]
     return max([before - timedelta(days=_STALE_DAYS), *held])
@@ -143,7 +154,7 @@ def run(warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None]
     """
     refusals.refuse_unfinished(day)
     land_until_past(warehouse, day, say)
-    prepare(warehouse)
+    notify_refused_schemas(warehouse, prepare(warehouse), say)
     try:
         outcomes = _build_tables(warehouse, day, run_id, say)
     except BaseException:

@@ -67,8 +67,10 @@ class Deploy(_Step):
 
     def work(self, context):
         from telemetry_warehouse import night
+        from telemetry_warehouse.notify import notify_refused_schemas
 
-        night.prepare(_warehouse())
+        warehouse = _warehouse()
+        notify_refused_schemas(warehouse, night.prepare(warehouse), self.say)
 
 
 class RebuildEarlierDays(_Step):
@@ -124,7 +126,7 @@ class Backfill(_Step):
     """Logs the plan of the range that the run was triggered with, and rebuilds it unless that was all."""
 
     def work(self, context):
-        from telemetry_warehouse import backfill, dbt, night, plan
+        from telemetry_warehouse import backfill, dbt, night, plan, type_tables
 
         given = context["params"]
         warehouse = _warehouse()
@@ -132,7 +134,8 @@ class Backfill(_Step):
         if given["dry_run"]:
             dbt.prepare(warehouse.settings)
         else:
-            night.prepare(warehouse)
+            for line in type_tables.lines(night.prepare(warehouse)):
+                self.say(line)
         planned = plan.make(warehouse, start, end, given["select"] or None)
         plan.show(warehouse, planned, self.say)
         planned.refuse()

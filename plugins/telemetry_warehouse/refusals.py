@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import lineage, schemas, tables
+from telemetry_warehouse import lineage, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.days import days_of
@@ -46,7 +46,7 @@ def reasons(
     run builds first.
     """
     found = []
-    for document_type in schemas.load(warehouse.settings.schemas).values():
+    for document_type in type_tables.load(warehouse):
         if step.kind == "dedup" and document_type.stable.id == step.table:
             first = start - timedelta(days=LOOK_BACK_DAYS)
             found += _expired(warehouse, step, document_type, document_type.live, first, end)

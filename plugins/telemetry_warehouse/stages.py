@@ -4,18 +4,18 @@ Night, backfill, DAG tasks and the command line all come through `run`. Whatever
 of the old days or all of the new ones, and running it again does the whole stage anew on a candidate of its own.
 """
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 from google.cloud import bigquery
 
-from telemetry_warehouse import dbt, dedup, detection, runs, schemas, tables
+from telemetry_warehouse import dbt, dedup, detection, runs, schemas, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.files import read_yaml
@@ -28,6 +28,7 @@ from telemetry_warehouse.notify import notify_failed_stage
 from telemetry_warehouse.refusals import refuse_bad_range
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.tables import Table
+from telemetry_warehouse.type_tables import TypeTables
 
 CANDIDATE_DAYS = 7
 # Of a candidate, or a view beside it, that SQL makes.
@@ -107,7 +108,7 @@ def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, 
     return outcome
 
 
-@contextmanager
+@contextlib.contextmanager
 def sole_writer(warehouse: Warehouse, table: Table, run_id: str) -> Iterator[int]:
     """Holds the table's lock for the block and gives the token to publish with; raises what table_lock raises."""
     holder = f"{run_id} on {socket.gethostname()}-{os.getpid()}"
@@ -119,7 +120,7 @@ def sole_writer(warehouse: Warehouse, table: Table, run_id: str) -> Iterator[int
 def definition(warehouse: Warehouse, step: Step) -> Table:
     """The table that a step publishes, with the expectations of its gate."""
     if step.kind == "dedup":
-        return _with_expectations(_document_type(warehouse, step).stable, "dedup")
+        return _with_expectations(type_tables.of(warehouse, step.table).stable, "dedup")
     node = step.node
     config = node["config"]
     meta = config.get("meta") or node.get("meta", {})
@@ -140,14 +141,14 @@ def definition(warehouse: Warehouse, step: Step) -> Table:
     )
 
 
-def live_definition(document_type: schemas.DocumentType) -> Table:
+def live_definition(tables_of_type: schemas.DocumentType | TypeTables) -> Table:
     """A live table, with the expectations that its days meet before they are deduplicated."""
-    return _with_expectations(document_type.live, "live")
+    return _with_expectations(tables_of_type.live, "live")
 
 
-def live_inputs(document_type: schemas.DocumentType) -> dict[str, str]:
+def live_inputs(tables_of_type: schemas.DocumentType | TypeTables) -> dict[str, str]:
     """What the gate of a live table may name: its type, as monitoring.landing has it."""
-    name = document_type.name
+    name = tables_of_type.name
     return {"document_namespace": name.namespace, "document_type": name.type, "document_version": name.version}
 
 
@@ -182,11 +183,6 @@ def selects(warehouse: Warehouse, wanted: list[tuple[Step, date, date]]) -> dict
                 days = {"start_date": start.isoformat(), "end_date": end.isoformat()}
                 compiled[start, end] = dbt.compile(warehouse.settings, days)
             found[step.table] = [compiled[start, end][step.table]]
-    return found
-
-
-def _document_type(warehouse: Warehouse, step: Step) -> schemas.DocumentType:
-    [found] = [t for t in schemas.load(warehouse.settings.schemas).values() if t.stable.id == step.table]
     return found
 
 
@@ -235,7 +231,7 @@ def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, e
     # Before the publish, for what is published is done with: nobody would count again.
     history.remember(warehouse, built.table, built.judgement.profile, start, end)
     if step.kind == "dedup":
-        dedup.record_distances(warehouse, _document_type(warehouse, step).live, built.table, start, end)
+        dedup.record_distances(warehouse, type_tables.of(warehouse, step.table).live, built.table, start, end)
     seconds = {f"{part}_seconds": value for part, value in built.seconds.items()}
     known = record | {"row_count": built.rows} | seconds
     publish(warehouse, built.table, built.candidate, start, end, record["token"], known)
@@ -243,10 +239,12 @@ def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, e
 
 
 def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
-    document_type = _document_type(warehouse, step)
-    live = live_definition(document_type)
-    warehouse.ensure(live)
-    _gate_live(warehouse, live, live_inputs(document_type), start, end, run_id)
+    tables_of_type = type_tables.of(warehouse, step.table)
+    live = live_definition(tables_of_type)
+    # With columns that it cannot take, the days that it has are built all the same; night.prepare has said so.
+    with contextlib.suppress(*type_tables.REFUSALS):
+        warehouse.ensure(live)
+    _gate_live(warehouse, live, live_inputs(tables_of_type), start, end, run_id)
     # Landing goes on meanwhile: what is built and what it is judged against are live at one and the same moment.
     [moment] = warehouse.rows("SELECT FORMAT_TIMESTAMP('%F %H:%M:%E6S+00', CURRENT_TIMESTAMP()) AS now")
     frozen = f"{live.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"

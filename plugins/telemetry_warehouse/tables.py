@@ -14,6 +14,8 @@ from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.settings import ROOT
 
+# As BigQuery counts them: a record, and each of its members.
+MAX_COLUMNS = 10_000
 _SAME_NAMES = ("STRING", "BYTES", "DATE", "TIME", "DATETIME", "TIMESTAMP", "JSON", "NUMERIC", "BIGNUMERIC", "GEOGRAPHY")
 _LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 _SCALARS = {name: name for name in _SAME_NAMES} | _LEGACY_NAMES

@@ -487,6 +487,49 @@ def test_a_type_whose_table_cannot_take_its_columns_stops_no_other(warehouse):
     assert [row["n"] for row in live(warehouse, other, "n")] == [3]
 
 
+BROKEN = {
+    "no JSON": "{",
+    "a key twice": '{"type": "object", "type": "object"}',
+    "two properties for one column": {"properties": {"fooBar": {"type": "string"}, "foo_bar": {"type": "string"}}},
+    "a mark that is none": {"properties": {"n": {"type": "integer", "x-pii": "hide"}}},
+    "too wide": {"properties": {f"p{n}": {"type": "string"} for n in range(10_000)}},
+}
+
+
+def test_types_whose_files_break_stop_no_other_and_land_once_mended(warehouse):
+    good = make_type(warehouse)
+    broken = {why: make_type(warehouse) for why in (*BROKEN, "a bad table.yml", "a file with another name")}
+    running = Lander(warehouse)
+    [directory] = warehouse.settings.schemas
+    for why, kind in broken.items():
+        write(directory, str(kind.name), BROKEN.get(why, SCHEMA), "live_day: 3" if "table.yml" in why else None)
+    misnamed = broken["a file with another name"]
+    other_name = misnamed.path.rename(misnamed.path.with_name("ping.one.schema.json"))
+    running.read_schemas()
+    assert running.steps.types.keys() == {good.name}, "one that runs goes on with what is good"
+
+    sent = [message for kind in (good, *broken.values()) for message in messages(kind, [{"n": 1}, {"n": 2}])]
+    publish(warehouse.settings, sent)
+    totals = land(warehouse, until_empty=True)
+
+    assert (totals.landed, totals.failed) == (2, len(sent) - 2)
+    assert [row["n"] for row in live(warehouse, good, "n")] == [1, 2]
+    for kind in broken.values():
+        # Nobody knows of which type a file with another name would be.
+        table = f"{'unknown' if kind is misnamed else kind.namespace}_errors.pings"
+        kept = warehouse.rows(
+            f"SELECT error_type, error_message FROM {table} WHERE submission_timestamp >= '1970-01-01'"
+            f" AND document_namespace = '{kind.namespace}'"
+        )
+        assert [row["error_type"] for row in kept] == ["schema", "schema"]
+        assert all(str(kind.path.parent) in row["error_message"] or kind is misnamed for row in kept)
+    other_name.rename(misnamed.path)
+    for kind in broken.values():
+        write(directory, str(kind.name), SCHEMA, "live_days: null")
+    replay_errors(warehouse)
+    assert all([row["n"] for row in live(warehouse, kind, "n")] == [1, 2] for kind in broken.values())
+
+
 def test_a_schema_that_changes_during_a_drain_holds_from_the_next_batch(warehouse, monkeypatch):
     monkeypatch.setattr(pull, "MAX_MESSAGES", 1100)
     document_type = make_type(warehouse)

@@ -182,6 +182,26 @@ def test_a_mark_that_cannot_be_is_refused_with_its_file(schema, said):
         redaction(schema, "file.json", "key")
 
 
+def test_a_type_whose_schema_cannot_be_used_is_kept_without_what_it_marks_and_lands_once_mended(types, tmp_path):
+    clash = {"fooBar": {"type": "string"}, "foo_bar": {"type": "string"}}
+    write(tmp_path, "app/ping/1", SCHEMA | {"properties": SCHEMA["properties"] | clash}, "live_days: null")
+    broken = schemas.load([tmp_path])
+    row = row_of(broken, DOCUMENT)
+    assert (row.error_type, row.table) == ("schema", "app_errors.pings")
+    assert b"both become the column foo_bar" in row.line and SECRET.encode() not in row.line + row.data
+    again = row_of(types, row.data, redaction=row.redaction)
+    assert again.error_type is None and again.line == row_of(types, DOCUMENT).line
+
+
+def test_where_marks_are_wrong_what_could_not_be_hashed_as_wanted_waits_whole(tmp_path, types):
+    wrong = SCHEMA["properties"] | {"account": {"type": "object", "properties": {"name": {"x-pii": "hsah"}}}}
+    write(tmp_path, "app/ping/1", SCHEMA | {"properties": wrong}, "live_days: null")
+    row = row_of(schemas.load([tmp_path]), DOCUMENT)
+    assert row.error_type == "schema" and b"'hsah'; it may be drop or hash" in row.line
+    assert orjson.loads(row.data) == DOCUMENT and row.redaction is None
+    assert row_of(types, row.data).line == row_of(types, DOCUMENT).line
+
+
 def test_without_a_key_nothing_can_be_hashed(types):
     with pytest.raises(SettingsError, match="WAREHOUSE_PII_KEY"):
         Steps(types)

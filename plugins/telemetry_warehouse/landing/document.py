@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +15,7 @@ from telemetry_warehouse.landing.normalise import standard_columns
 from telemetry_warehouse.landing.shape import MISSING, Shape, Unstorable, compile_shape
 from telemetry_warehouse.landing.validate import find_type, problem
 from telemetry_warehouse.privacy import redacted_schema, redaction
-from telemetry_warehouse.schemas import ADDITIONAL, DocumentType, TypeName, clean, compile_schema
+from telemetry_warehouse.schemas import ADDITIONAL, DocumentType, TypeName, Types, clean, compile_schema
 
 UNKNOWN_NAMESPACE = "unknown"
 _MAX_MESSAGE = 1000
@@ -54,19 +53,29 @@ class _Kept:
 class Steps:
     """The steps, compiled for a set of document types; knows no Pub/Sub and no BigQuery.
 
+    A message of a type whose schema cannot be used becomes an error row that says why, without its sensitive fields
+    where the marks of the schema are right.
+
     `pii_key` is the secret of hashed fields. Raises SchemaError and SettingsError as `privacy.redaction` does.
     """
 
-    def __init__(self, types: Mapping[TypeName, DocumentType], pii_key: str | None = None):
+    def __init__(self, types: Types, pii_key: str | None = None):
         self.types = types
-        self._namespaces = {clean(name.namespace) for name in types}
+        self._namespaces = {clean(name.namespace) for name in (*types, *types.faults) if isinstance(name, TypeName)}
         self._shapes: dict[tuple[TypeName, bool], Shape] = {}
         self._redactions = {
             name: found for name, t in types.items() if (found := redaction(t.schema, str(t.path), pii_key))
         }
-        self._fingerprints = {name: found.fingerprint for name, found in self._redactions.items()}
         self._validators_of_redacted = {name: _validator_of_redacted(types[name]) for name in self._redactions}
+        for name, fault in types.faults.items():
+            if fault.schema and (found := redaction(fault.schema, str(name), pii_key)):
+                self._redactions[name] = found
+        self._fingerprints = {name: found.fingerprint for name, found in self._redactions.items()}
         self._refused: dict[TypeName, str] = {}
+
+    def knows(self, name: TypeName | None) -> bool:
+        """Whether there are files of this type, whatever is wrong with them."""
+        return name in self.types or name in self.types.faults
 
     def refuse(self, name: TypeName, why: str) -> None:
         """From now on, messages of this type become error rows: its table cannot take them."""

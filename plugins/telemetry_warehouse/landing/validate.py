@@ -1,9 +1,7 @@
 """The schema's step: the document's type is one of ours, and the document is as its schema says."""
 
-from collections.abc import Mapping
-
 from telemetry_warehouse.landing.message import Rejected
-from telemetry_warehouse.schemas import DocumentType, TypeName
+from telemetry_warehouse.schemas import DocumentType, TypeName, Types
 
 _MAX_MESSAGE = 500
 
@@ -12,12 +10,19 @@ class UnknownType(LookupError):
     """No schema of ours has this namespace, type and version; such messages can be landed once there is one."""
 
 
-def find_type(name: TypeName, types: Mapping[TypeName, DocumentType]) -> DocumentType:
-    try:
+class UnusableSchema(LookupError):
+    """There is a schema, and it cannot be used; such messages can be landed once it is mended."""
+
+
+def find_type(name: TypeName, types: Types) -> DocumentType:
+    """The message's type. Raises Rejected where no schema of ours says what it is, or one that cannot be used."""
+    if name in types:
         return types[name]
-    except KeyError:
-        message = f"no schema for {str(name)[:200]}"
-        raise Rejected("schema", message, UnknownType(message)) from None
+    if fault := types.faults.get(name):
+        message = f"the schema cannot be used: {fault}"
+        raise Rejected("schema", message, UnusableSchema(message))
+    message = f"no schema for {str(name)[:200]}"
+    raise Rejected("schema", message, UnknownType(message))
 
 
 def problem(document: dict, validator, sensitive: bool) -> Rejected | None:
