@@ -92,6 +92,7 @@ class Warehouse:
 
     def drop(self, table_id: str) -> None:
         self.client.delete_table(table_id, not_found_ok=True)
+        self._ensured = {key for key in self._ensured if key[0] != table_id}
 
     def ensure_dataset(self, dataset: str) -> None:
         reference = bigquery.Dataset(f"{self.settings.project_id}.{dataset}")
@@ -158,9 +159,9 @@ class Warehouse:
             existing = self.client.get_table(table.id).schema
         except NotFound:
             return None
-        before = set(_paths(existing))
+        before = set(paths(existing))
         merged = _within_limit(table, _merged(table, existing, table.columns))
-        return [path for path in _paths(merged) if path not in before]
+        return [path for path in paths(merged) if path not in before]
 
     def _definition(self, table: Table) -> bigquery.Table:
         definition = bigquery.Table(f"{self.settings.project_id}.{table.id}", schema=table.columns)
@@ -195,14 +196,15 @@ def _shapes(fields) -> tuple:
     return tuple((field.name, field.field_type, field.mode, _shapes(field.fields)) for field in fields)
 
 
-def _paths(fields, prefix: str = "") -> Iterator[str]:
+def paths(fields, prefix: str = "") -> Iterator[str]:
+    """The names of columns and, after their record's, of its members: a, a.b."""
     for field in fields:
         yield prefix + field.name
-        yield from _paths(field.fields, f"{prefix}{field.name}.")
+        yield from paths(field.fields, f"{prefix}{field.name}.")
 
 
 def _within_limit(table: Table, columns: list) -> list:
-    count = sum(1 for _ in _paths(columns))
+    count = sum(1 for _ in paths(columns))
     if count > MAX_COLUMNS:
         raise Refused(
             f"{table.id} would have {count:,} columns, with those in records and those of earlier schemas, and"

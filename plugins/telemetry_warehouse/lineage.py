@@ -20,7 +20,7 @@ from telemetry_warehouse.settings import ROOT, Settings
 LOOK_BACK_DAYS = 2
 # Its models read the types that are there, and do without the others.
 _UNION = "macro.telemetry_warehouse.union_of"
-_NAMED = re.compile(r"(?:ref|source)\((?:[^()]*,)?\s*['\"](\w+)['\"]\s*\)")
+_NAMED = re.compile(r"(?:ref|source)\(([^()]*)\)")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,11 @@ def views(settings: Settings) -> list[View]:
     ]
 
 
+def functions(settings: Settings) -> set[str]:
+    """The ids of the functions of the same manifest."""
+    return {_id(node) for node in _manifest(settings).get("functions", {}).values()}
+
+
 def read_by_views(settings: Settings) -> list[str]:
     """The ids of the tables of sql/tables that views read."""
     known = {step.table for step in load(settings).steps} | {view.id for view in views(settings)}
@@ -148,24 +153,31 @@ def _left_out(settings: Settings, manifest: dict) -> set[str]:
         for key, source in manifest["sources"].items()
         if source["schema"].endswith(("_stable", "_live")) and _id(source) not in pings
     }
-    readers = manifest["nodes"] | manifest.get("unit_tests", {})
+    unit_tests = manifest.get("unit_tests", {})
+    readers = manifest["nodes"] | unit_tests
     found = gone
     while found:
-        names_gone = {key.split(".")[-1] for key in gone}
         found = {
             key
             for key, node in readers.items()
             if key not in gone
             and _UNION not in node["depends_on"].get("macros", ())
-            and (gone & set(node["depends_on"]["nodes"]) or names_gone & _given(node))
+            and (
+                gone & set(node["depends_on"]["nodes"])
+                or any(_is_given(node, other) for other in gone - unit_tests.keys())
+            )
         }
         gone |= found
     return gone
 
 
-def _given(unit_test: dict) -> set[str]:
-    """The names of what a unit test gives rows of."""
-    return {name for given in unit_test.get("given", ()) for name in _NAMED.findall(given["input"])}
+def _is_given(unit_test: dict, key: str) -> bool:
+    """Whether a unit test gives rows of what has this id in the manifest; False for what is no unit test."""
+    return any(
+        key.endswith("." + ".".join(re.findall(r"\w+", arguments)))
+        for given in unit_test.get("given", ())
+        for arguments in _NAMED.findall(given["input"])
+    )
 
 
 def _manifest(settings: Settings) -> dict:
