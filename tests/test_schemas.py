@@ -315,7 +315,7 @@ def test_what_bigquery_does_not_take_is_said_with_number_and_limit_and_its_value
 
 
 def test_as_many_columns_as_bigquery_takes_are_a_table(tmp_path):
-    standard = sum(1 for _ in bigquery._paths([*schemas._standard_columns()[0], schemas._standard_columns()[1]]))
+    standard = sum(1 for _ in bigquery.paths([*schemas._standard_columns()[0], schemas._standard_columns()[1]]))
     properties = {f"p{n}": {"type": "string"} for n in range(10_000 - standard)}
     write(tmp_path, "acme/wide/1", {"type": "object", "properties": properties})
     found = schemas.load([tmp_path])

@@ -168,10 +168,14 @@ def _prepare(warehouse) -> None:
 
 
 def _up(settings, options):
+    from telemetry_warehouse import leftovers
     from telemetry_warehouse.local import standins
 
     standins.up(settings, _say)
-    _prepare(_warehouse(Settings.load()))
+    warehouse = _warehouse(Settings.load())
+    _prepare(warehouse)
+    for line in leftovers.find(warehouse):
+        _say(f"note: {line}")
     _say("the warehouse is ready: ./warehouse status shows what runs where")
 
 

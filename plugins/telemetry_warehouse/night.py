@@ -48,11 +48,7 @@ def prepare(warehouse: Warehouse) -> Faults:
     dbt.prepare(warehouse.settings)
     faults = type_tables.apply(warehouse)
     sense.check(warehouse)
-    for step in lineage.load(warehouse.settings).steps:
-        if step.kind != "dedup":
-            table = stages.definition(warehouse, step)
-            remake.published_table(warehouse, table)
-            warehouse.ensure(table)
+    ensure_derived_tables(warehouse)
     for table in lineage.read_by_views(warehouse.settings):
         warehouse.ensure(tables.from_file(*table.split(".")))
     if not dbt.is_deployed(warehouse.settings):
@@ -61,6 +57,16 @@ def prepare(warehouse: Warehouse) -> Faults:
         describe_views(warehouse)
         dbt.remember_deployed(warehouse.settings)
     return faults
+
+
+def ensure_derived_tables(warehouse: Warehouse) -> None:
+    """Every table that the night derives with the columns that its YAML lists; one that was never published is made
+    anew where it differs. Raises Refused where a published one cannot become what its YAML says."""
+    for step in lineage.load(warehouse.settings).steps:
+        if step.kind != "dedup":
+            table = stages.definition(warehouse, step)
+            remake.published_table(warehouse, table)
+            warehouse.ensure(table)
 
 
 def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] = print) -> None:

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from telemetry_warehouse import lineage, refusals, runs, schemas, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.differences import column_notes
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.forecast import Forecast, forecast
 from telemetry_warehouse.gates.days import days_of
@@ -106,6 +107,9 @@ def checked(warehouse: Warehouse, plan: Plan) -> Plan:
             f"{text(plan.start, plan.end)} lies before every ping that was landed, the first of which is of"
             f" {min(firsts.values())}: there is nothing to build"
         )
+    for one in plan.tables:
+        if one.step.kind != "dedup":
+            notes += column_notes(warehouse, stages.definition(warehouse, one.step))
     return Plan(plan.start, plan.end, plan.selector, plan.tables, tuple(notes), tuple(dict.fromkeys(refused)))
 
 

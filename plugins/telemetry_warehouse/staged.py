@@ -13,7 +13,7 @@ import orjson
 
 from telemetry_warehouse import lineage, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.differences import DayDifference, differences
+from telemetry_warehouse.differences import DayDifference, column_notes, differences
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.history import Profile
 from telemetry_warehouse.gates.judge import Judgement
@@ -62,6 +62,7 @@ def _lines(table: str, rows: int, days: list[DayDifference]) -> list[str]:
         lines.append(
             f"  {one.day or 'all days'}: {one.added:,} rows added, {one.removed:,} removed, {one.changed:,} changed"
             + (f" ({columns})" if columns else "")
+            + "".join(f"; {name} is no longer built: {count:,} values become NULL" for name, count in one.lost.items())
         )
     return lines
 
@@ -142,6 +143,8 @@ def publish(
             stages.publish_built(warehouse, step, built, *days, record)
         warehouse.drop(_view(row["candidate"]))
         say(f"{step.table} {runs.text(*days)}: {row['row_count']:,} rows published")
+        for note in column_notes(warehouse, built.table):
+            say(f"  note: {note}")
     return [step.table for step in steps]
 
 

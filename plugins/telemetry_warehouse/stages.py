@@ -17,6 +17,7 @@ from google.cloud import bigquery
 
 from telemetry_warehouse import dbt, dedup, detection, runs, schemas, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.differences import column_notes
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.gates import history
@@ -105,6 +106,8 @@ def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, 
     )
     for line in warnings:
         say(f"  warning: {line}")
+    for note in column_notes(warehouse, built.table):
+        say(f"  note: {note}")
     return outcome
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from telemetry_warehouse import lineage, tables
+from telemetry_warehouse import leftovers, lineage, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import NotRunning
 from telemetry_warehouse.landing import backlog
@@ -46,6 +46,10 @@ def print_status(settings: Settings, reads: bool) -> None:
     if through := _let_through(warehouse):
         names = ["table", "day", "published", "in spite of", "asked by", "reviewed by", "why", "override ends"]
         print_grid(names, through, "Published days that a review let through")
+    if left := leftovers.find(warehouse):
+        print_grid(["what is published and no longer built"], [(line,) for line in left], "Left behind")
+    if refused := type_tables.lines(type_tables.faults(warehouse)):
+        print_grid(["what keeps pings from landing"], [(line,) for line in refused], "Schemas that cannot be applied")
     failures = _failures(warehouse)
     if failures:
         print_grid(["table", "days", "when", "error"], failures, "Failures (7 days)")

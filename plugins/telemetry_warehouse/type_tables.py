@@ -112,6 +112,19 @@ def apply(warehouse: Warehouse) -> Faults:
     return faults
 
 
+def faults(warehouse: Warehouse) -> Faults:
+    """What is wrong with the schemas that cannot be used or applied; changes nothing."""
+    types = schemas.load(warehouse.settings.schemas)
+    found: dict[TypeName | Path, str] = {subject: str(fault) for subject, fault in types.faults.items()}
+    for document_type in types.values():
+        try:
+            for table in (document_type.stable, document_type.live):
+                warehouse.missing_columns(table)
+        except REFUSALS as refusal:
+            found[document_type.name] = one_line(refusal)
+    return found
+
+
 def lines(faults: Faults) -> list[str]:
     """What a person reads of faults: a line for each cause, with the types that it keeps from landing."""
     by_cause: dict[str, list[str]] = {}

@@ -1,5 +1,6 @@
 """The project as a whole: what dbt refuses, what a candidate is, and that nothing goes undescribed."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,10 +11,11 @@ from datetime import date
 import pytest
 import yaml
 
-from telemetry_warehouse import agreement, dbt, lineage, night, stages
+from telemetry_warehouse import agreement, dbt, leftovers, lineage, night, stages
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused, WarehouseError
 from telemetry_warehouse.estimate import estimate
+from telemetry_warehouse.files import FileError, read_yaml
 from telemetry_warehouse.gates.expectations import parse
 from tests.dbt.project import definition, main_ping, manifest, models
 
@@ -147,6 +149,60 @@ def test_a_new_pattern_is_one_line_and_so_is_a_new_column(warehouse, tmp_path, m
     assert view["days_since_opened_tabs"] and view["opened_tabs_in_7_days"]
 
 
+NEW_MODEL = """
+models:
+  - name: {name}
+    description: A model that is new.
+    config:
+      partition_by: {{field: submission_date, data_type: date}}
+      meta:
+        grain: [app_name]
+        expectations:
+          - {{type: expect_column_values_to_not_be_null, column: app_name}}
+    columns:
+      - {{name: submission_date, data_type: DATE, description: The day}}
+      - {{name: app_name, data_type: STRING, description: The application}}
+      - {{name: users, data_type: {data_type}, description: Its users}}
+"""
+
+
+def test_a_new_model_can_be_mended_and_what_is_taken_out_is_named(warehouse, tmp_path, monkeypatch):
+    copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
+    name = f"new_{uuid.uuid4().hex}_v1"
+    folder = copy / "models" / "usage"
+    (folder / f"{name}.sql").write_text("select date '2026-03-01' as submission_date, 'a' as app_name, 1 as users\n")
+    for data_type, field_type in (("STRING", "STRING"), ("INT64", "INTEGER")):
+        (folder / f"{name}.yml").write_text(NEW_MODEL.format(name=name, data_type=data_type))
+        dbt.prepare(warehouse.settings)
+        night.ensure_derived_tables(warehouse)
+        assert warehouse.client.get_table(f"derived.{name}").schema[2].field_type == field_type
+    warehouse.query(f"CREATE VIEW telemetry.{name} AS SELECT 1 AS one")
+    warehouse.query(f"CREATE FUNCTION udf.{name}(x INT64) RETURNS INT64 AS (x)")
+    warehouse.query(f"ALTER TABLE derived.{name} ADD COLUMN visits INT64")
+    found = [line for line in leftovers.find(warehouse) if name in line]
+    assert [line.split(", ")[0].split(" is no")[0] for line in found] == [
+        f"the view telemetry.{name} answers", f"the function udf.{name} answers", f"the column visits of derived.{name}"
+    ]  # fmt: skip
+
+    path = warehouse.settings.dbt_target / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["nodes"][f"model.telemetry_warehouse.{name}"]
+    path.write_text(json.dumps(manifest))
+    [table, *_] = [line for line in leftovers.find(warehouse) if name in line]
+    assert table.startswith(f"the table derived.{name} answers") and f"`bq rm -t derived.{name}`" in table
+    for kind, thing in (("TABLE", "derived"), ("VIEW", "telemetry"), ("FUNCTION", "udf")):
+        warehouse.query(f"DROP {kind} {thing}.{name}")
+    assert not any(name in line for line in leftovers.find(warehouse))
+
+
+def test_a_key_twice_in_a_models_yaml_is_refused_before_dbt_reads_it(warehouse, tmp_path, monkeypatch):
+    copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
+    path = copy / "models" / "usage" / "cohorts_v1.yml"
+    path.write_text(path.read_text().replace("    columns:\n", "        expectations: []\n    columns:\n", 1))
+    with pytest.raises(FileError, match="cohorts_v1.yml has the key 'expectations' twice, in lines"):
+        night.prepare(warehouse)
+
+
 def add_line(path, column: str) -> None:
     path.write_text(path.read_text().rstrip("\n") + f"\n      - {column}\n")
 
@@ -163,7 +219,7 @@ def test_a_shape_that_does_not_have_what_a_ping_type_says_is_named(warehouse, tm
 def test_a_ping_type_that_is_not_listed_is_named(warehouse, tmp_path, monkeypatch):
     copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
     path = copy / "dbt_project.yml"
-    project = yaml.safe_load(path.read_text())
+    project = read_yaml(path)
     project["vars"]["ping_types"].remove("fleet_flight")
     path.write_text(yaml.safe_dump(project))
     dbt.prepare(warehouse.settings)
