@@ -12,7 +12,7 @@ from google.api_core.exceptions import BadRequest, NotFound
 
 from telemetry_warehouse import lineage, remake, schemas
 from telemetry_warehouse.bigquery import DAY_IN_MS, Warehouse
-from telemetry_warehouse.errors import Refused, one_line
+from telemetry_warehouse.errors import Refused, WarehouseError, one_line
 from telemetry_warehouse.schemas import DocumentType, TypeName
 from telemetry_warehouse.tables import Table
 
@@ -46,8 +46,11 @@ def load(warehouse: Warehouse) -> list[DocumentType | TypeTables]:
 
 
 def of(warehouse: Warehouse, stable: str) -> DocumentType | TypeTables:
-    """The tables of the type whose stable table has this id."""
-    return next(found for found in load(warehouse) if found.stable.id == stable)
+    """The tables of the type whose stable table has this id. Raises WarehouseError where there are none."""
+    for found in load(warehouse):
+        if found.stable.id == stable:
+            return found
+    raise WarehouseError(f"{stable} has no table, and no schema that could make one; see `./warehouse schemas`")
 
 
 def _as_they_are(warehouse: Warehouse, name: TypeName) -> TypeTables | None:
