@@ -27,6 +27,17 @@ def render(name: str, **values: object) -> str:
     return string.Template((ROOT / "sql" / f"{name}.sql").read_text()).substitute(values)
 
 
+def text_literal(text: str) -> str:
+    """Text as a GoogleSQL string literal, for where a statement cannot take a parameter."""
+    return "'" + "".join(map(_in_quotes, text)) + "'"
+
+
+def _in_quotes(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
 class Warehouse:
     """BigQuery as the pipeline uses it, on whatever endpoint the settings name."""
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import tables
-from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.bigquery import Warehouse, text_literal
 from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import Step, stable_table
@@ -26,7 +26,7 @@ def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: 
     """table_name, start_date, end_date and times (how often) of the published stages of these tables that touch
     first..last."""
     warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
-    names = ", ".join(f"'{table}'" for table in wanted)
+    names = ", ".join(map(text_literal, wanted))
     return warehouse.rows(
         "SELECT table_name, start_date, end_date, COUNT(*) AS times FROM monitoring.pipeline_runs"
         " WHERE status = 'published' AND start_date <= @last AND end_date >= @first"

@@ -10,7 +10,7 @@ from datetime import date, datetime
 import orjson
 
 from telemetry_warehouse import lineage, schemas, tables
-from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.bigquery import Warehouse, text_literal
 from telemetry_warehouse.errors import NotPassed, Refused, WarehouseError
 from telemetry_warehouse.gates import overrides
 from telemetry_warehouse.gates.overrides import Override
@@ -75,7 +75,7 @@ def judgements(warehouse: Warehouse, day: date, judged: Iterable[str]) -> dict[s
     """The newest judgement of each of these tables' days; a table whose day was never judged is left out."""
     results = tables.from_file("monitoring", "gate_results")
     warehouse.ensure(results)
-    names = ", ".join(f"'{table}'" for table in judged)
+    names = ", ".join(map(text_literal, judged))
     rows = warehouse.rows(
         "SELECT table_name, start_date, end_date, run, candidate, checked_at, expectation, severity, observed, bound,"
         # Rows from before there were overrides have no verdict.

@@ -23,15 +23,22 @@ from great_expectations.expectations.metrics.metric_provider import MetricProvid
 from great_expectations.expectations.registry import get_metric_provider
 from great_expectations.validator.metric_configuration import MetricConfiguration
 
+from telemetry_warehouse.bigquery import text_literal
 from telemetry_warehouse.gates import days
+from telemetry_warehouse.gates.literals import condition_sql
 
 EXAMPLES = 3
 CONDITION = MetricPartialFunctionTypeSuffixes.CONDITION.value
 
 
+# What Great Expectations has computed before a condition may be made of it.
+_VALUE_LENGTH = f"column_values.value_length.{MetricPartialFunctionTypeSuffixes.MAP.value}"
+
+
 def _rows(engine: SqlAlchemyExecutionEngine, sql: str) -> list:
-    # A colon would begin a parameter.
-    return engine.execute_query(sqlalchemy.text(sql.replace(":", r"\:"))).fetchall()
+    with engine.get_connection() as connection:
+        # The driver halves them again: it takes every statement for one to be formatted.
+        return connection.exec_driver_sql(sql.replace("%", "%%")).fetchall()
 
 
 def counting_query(about: dict, conditions: dict[str, str]) -> str:
@@ -45,7 +52,7 @@ def counting_query(about: dict, conditions: dict[str, str]) -> str:
 def days_before_query(about: dict) -> str:
     return (
         "SELECT profiled_at, submission_date, app_name, row_count, measures FROM monitoring.daily_profiles"
-        f" WHERE table_name = '{about['table']}' AND submission_date < DATE '{about['start']}'"
+        f" WHERE table_name = {text_literal(about['table'])} AND submission_date < DATE '{about['start']}'"
         f" AND submission_date >= DATE_SUB(DATE '{about['start']}', INTERVAL {days.HISTORY_DAYS} DAY)"
         " ORDER BY profiled_at"
     )
@@ -75,19 +82,20 @@ class ByDay(MetricProvider):
     @metric_value(engine=SqlAlchemyExecutionEngine)
     def _sqlalchemy(cls, execution_engine, metric_domain_kwargs, metric_value_kwargs, metrics, **_):  # noqa: N805
         about = metric_value_kwargs["about"]
-        how = {"dialect": execution_engine.engine.dialect, "compile_kwargs": {"literal_binds": True}}
+        types = {column["name"]: str(column["type"]) for column in metrics["table.column_types"]}
         conditions = {}
         for name, asked in about["conditions"].items():
             provider, condition = get_metric_provider(asked["metric"], execution_engine)
+            length = sqlalchemy.func.length(sqlalchemy.column(asked["column"]))
             broken, *_ = condition(
                 cls=provider,
                 execution_engine=execution_engine,
                 metric_domain_kwargs=metric_domain_kwargs | {"column": asked["column"]},
                 metric_value_kwargs=asked["values"],
-                metrics=metrics,
+                metrics=metrics | {_VALUE_LENGTH: (length, None, None)},
                 runtime_configuration={},
             )
-            conditions[name] = str(broken.compile(**how))
+            conditions[name] = condition_sql(broken, types[asked["column"]])
         names = [*about["measures"], *conditions]
         profile = [
             (day, app, {days.ROWS: rows} | {name: count or 0 for name, count in zip(names, counts, strict=True)})

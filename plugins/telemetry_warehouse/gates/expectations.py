@@ -11,6 +11,12 @@ from telemetry_warehouse.tables import Table
 
 SEVERITIES = ("critical", "warning")
 _NOT_ARGUMENTS = ("name", "type", "severity", "description")
+# Great Expectations holds each row against the other rows of the table.
+_OF_ALL_ROWS = (
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_be_unique",
+    "expect_column_values_to_not_be_outliers",
+)
 # {columns days_*_bits except days_seen_bits}: the names of the columns that match, with commas between them.
 _COLUMNS = re.compile(r"\{columns ([\w*]+)(?: except (\w+))?\}")
 # {each rule=sum: max({of}) as {column}}: the text for every column whose YAML says `rule: sum` in config.meta, with
@@ -113,29 +119,40 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
     name = entry.get("name", f"{type_name}({column})" if column else type_name)
     if type_name is None:
         raise refuse("has neither a `type` nor a `query`")
-    arguments = {key: _written_out(table, value, refuse) for key, value in arguments.items()}
-    condition, measures = _counted(type_name, arguments, refuse)
+    arguments, condition, measures = _counted(table, type_name, arguments, refuse)
     return Expectation(name, severity, column, arguments, None, type_name, condition, measures)
 
 
-def _counted(type_name: str, arguments: dict, refuse) -> tuple[dict | None, dict[str, str]]:
-    """What an expectation needs counted. Building it once shows whether its arguments make sense."""
-    from great_expectations.exceptions import ExpectationNotFoundError
+def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dict, dict | None, dict[str, str]]:
+    """An expectation's arguments, and what it needs counted: its condition and its measures.
+
+    Building it once shows whether its arguments make sense. Those of our types are SQL, and their lists of columns are
+    written out; those of Great Expectations are values, and stay as they are.
+    """
+    from great_expectations.exceptions import ExpectationNotFoundError, MetricProviderError
     from great_expectations.expectations.expectation import ColumnMapExpectation
-    from great_expectations.expectations.registry import get_expectation_impl, get_metric_kwargs
+    from great_expectations.expectations.registry import (
+        get_expectation_impl,
+        get_metric_kwargs,
+        get_sqlalchemy_metric_provider,
+    )
 
     from telemetry_warehouse.gates import by_day
 
     try:
         if type_name in by_day.OWN:
             kind = by_day.OWN[type_name]
+            arguments = {key: _written_out(table, value, refuse) for key, value in arguments.items()}
             kind(about={}, **arguments)
-            return None, kind.measures(arguments)
+            return arguments, None, kind.measures(arguments)
         kind = get_expectation_impl(type_name)
-        if not issubclass(kind, ColumnMapExpectation):
+        if not issubclass(kind, ColumnMapExpectation) or type_name in _OF_ALL_ROWS:
             raise refuse(f"is of type {type_name!r}, which looks at a range as a whole; write a query, by day")
         metric = f"{kind.map_metric}.{by_day.CONDITION}"
         wanted = get_metric_kwargs(metric, configuration=kind(**arguments).configuration)
+        get_sqlalchemy_metric_provider(metric)
+    except MetricProviderError:
+        raise refuse(f"is of type {type_name!r}, which Great Expectations cannot ask in SQL; write a query") from None
     except ExpectationNotFoundError:
         known = ", ".join(sorted(by_day.OWN))
         raise refuse(
@@ -144,7 +161,10 @@ def _counted(type_name: str, arguments: dict, refuse) -> tuple[dict | None, dict
     except ValueError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise refuse(f"has arguments that {type_name} does not take: {reasons}") from None
-    return {"metric": metric, "column": arguments["column"], "values": wanted["metric_value_kwargs"]}, {}
+    # Great Expectations makes a float of a whole number, which is another number beyond 2**53.
+    values = wanted["metric_value_kwargs"]
+    values |= {key: arguments[key] for key in values if isinstance(arguments.get(key), int)}
+    return arguments, {"metric": metric, "column": arguments["column"], "values": values}, {}
 
 
 def _expanded(table: Table, query: str, inputs: Collection[str], refuse) -> str:
