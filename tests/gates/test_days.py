@@ -4,6 +4,8 @@ import random
 from datetime import date, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telemetry_warehouse.gates import days
 from telemetry_warehouse.gates.days import ROWS
@@ -123,26 +125,69 @@ def test_an_hour_that_is_missing_is_seen_and_a_quiet_night_is_not():
     assert days.hours(hours_of(*[small] * 8, [3] + [0] * 23), [day(8)], HOURS) == []
 
 
+PATTERN = {"days_seen_bits": ("brought", "left")}
+
+
+def not_continued(known: dict, days_of: list, eves: list) -> list:
+    return days.continuations(known, days_of, eves, PATTERN)
+
+
 def test_what_a_day_leaves_the_next_one_brings():
     known = profile([5, 5, 5], brought=[0, 7, 9], left=[7, 8, 0])
-    [found] = days.continuations(known, sorted(known), [], "brought", "left")
-    assert ((found.day - FIRST).days, found.observed, found.bound) == (2, 9, "8")
+    [found] = not_continued(known, sorted(known), [])
+    assert ((found.day - FIRST).days, found.about, found.observed, found.bound) == (2, "days_seen_bits", 9, "8")
 
 
 def test_any_build_of_the_day_before_the_range_may_be_the_published_one():
     known = profile([5, 5], brought=[0, 7], left=[9, 0])
     older = profile([5], left=[7])
-    assert days.continuations(known, [day(1)], [older, known], "brought", "left") == []
-    [found] = days.continuations(known, [day(1)], [known], "brought", "left")
+    assert not_continued(known, [day(1)], [older, known]) == []
+    [found] = not_continued(known, [day(1)], [known])
     assert found.bound == "9"
-    assert days.continuations(profile([5], brought=[3], left=[0]), [day(0)], [], "brought", "left") == []
+    assert not_continued(profile([5], brought=[3], left=[0]), [day(0)], []) == []
 
 
 def test_an_application_that_comes_to_an_end_leaves_nothing():
     known = profile([5, 5], brought=[0, 7], left=[7, 0])
     known[day(0)]["Old"] = {ROWS: 2, "left": 4}
-    [found] = days.continuations(known, [day(1)], [], "brought", "left")
+    [found] = not_continued(known, [day(1)], [])
     assert (found.app_name, found.observed, found.bound) == ("Old", 0, "4")
+
+
+def test_what_the_newest_build_did_not_count_leaves_no_verdict():
+    without_the_app = {day(0): {}}
+    uncounted = {day(0): {"App": {ROWS: 5}}}
+    counted = {day(0): {"App": {ROWS: 5, "left": 7}}}
+    built = profile([5, 5], brought=[0, 9])
+    assert not_continued(built, [day(1)], [without_the_app, uncounted]) == []
+    assert not_continued(built, [day(1)], [counted, uncounted]) == []
+    [found] = not_continued(built, [day(1)], [uncounted, counted])
+    assert found.bound == "7"
+    [found] = not_continued(built, [day(1)], [without_the_app, uncounted, counted])
+    assert found.bound == "0 or 7"
+
+
+builds = st.lists(st.sampled_from(["absent", "empty", "uncounted", 0, 3, 7]), min_size=1, max_size=4)
+
+
+@given(of_app=builds, of_other=builds, brought=st.sampled_from([0, 3, 7]))
+def test_each_application_is_held_against_the_builds_that_counted_it(of_app, of_other, brought):
+    """The eve as it was built each time; a build by other code has rows and not the measure."""
+
+    def counts(build: object) -> dict:
+        known = {"absent": None, "empty": {ROWS: 0}, "uncounted": {ROWS: 5}}
+        return {"App": known[build]} if isinstance(build, str) else {"App": {ROWS: 5, "left": build}}
+
+    def eve(build, other) -> dict:
+        of_day = {name: one for name, one in counts(build).items() if one is not None}
+        return {day(0): of_day | ({"Other": counts(other)["App"]} if counts(other)["App"] else {})}
+
+    eves = [eve(*pair) for pair in zip(of_app, of_other, strict=False)]
+    seen = of_app[: len(eves)]
+    known = {day(1): {"App": {ROWS: 5, "brought": brought}}}
+    fails = any(d.app_name == "App" for d in not_continued(known, [day(1)], eves))
+    could_be = {0 if isinstance(build, str) else build for build in seen if build != "uncounted"}
+    assert fails == (seen[-1] != "uncounted" and brought not in could_be)
 
 
 def test_mostly_allows_for_chance_and_all_for_nothing():

@@ -280,17 +280,27 @@ class ExpectEveryHourLikeTheDaysBefore(_LikeTheDaysBefore):
 
 
 class ExpectDaysToContinueTheDayBefore(_LikeTheDaysBefore):
-    """What `brought` gives of a day is what `left` gave of the day before; both are SQL aggregates."""
+    """Of each column what `brought` gives of a day is what `left` gave of the day before; both are SQL aggregates of
+    `{column}`."""
 
+    columns: list[str]
     brought: str
     left: str
 
     def _deviations(self, known, built, eves):
-        return days.continuations(known, built, eves, f"brought: {self.brought}", f"left: {self.left}")
+        return days.continuations(known, built, eves, self._measures(self.columns, self.brought, self.left))
+
+    @staticmethod
+    def _measures(columns, brought, left) -> dict[str, tuple[str, str]]:
+        sides = (("brought", brought), ("left", left))
+        return {
+            name: tuple(f"{side} {name}: {sql.replace('{column}', name)}" for side, sql in sides) for name in columns
+        }
 
     @classmethod
     def measures(cls, arguments: dict) -> dict[str, str]:
-        return {f"{name}: {arguments[name]}": arguments[name] for name in ("brought", "left") if name in arguments}
+        of_columns = cls._measures(**arguments)
+        return {measure: measure.split(": ", 1)[1] for pair in of_columns.values() for measure in pair}
 
 
 OWN = {

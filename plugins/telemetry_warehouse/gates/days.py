@@ -95,13 +95,15 @@ def hours(known: Profile, days: list[date], measures: Mapping[int, str]) -> list
 
 
 def continuations(
-    known: Profile, days: list[date], eves: Collection[Profile], brought: str, left: str
+    known: Profile, days: list[date], eves: Collection[Profile], measures: Mapping[str, tuple[str, str]]
 ) -> list[Deviation]:
     """Days that did not bring what the day before left, application by application; a day that is not known leaves no
     verdict.
 
-    `eves`: the day before the first, as it was each time that it passed. Which of these was published last, a profile
-    cannot know: one may have passed and the stage been killed. So any of them will do.
+    `measures` maps what is counted to the measure of what a day brings and the one of what it leaves. `eves`: the day
+    before the first, as it was each time that it passed, oldest first. Which of these was published last, a profile
+    cannot know: one may have passed and the stage been killed. So any of them will do that has counted the measure, and
+    where the newest has not, as it was made by other code, there is no verdict.
     """
     found = []
     for day in days:
@@ -109,11 +111,13 @@ def continuations(
         before = [eve for eve in eves if yesterday in eve] or [known] * (yesterday in known)
         before = [eve[yesterday] for eve in before]
         for app in sorted({*known.get(day, {}), *(app for eve in before for app in eve)}, key=str):
-            of_app = [eve.get(app, {ROWS: 0, left: 0}) for eve in before]
-            expected = {counts.get(left, 0) for counts in of_app if left in counts or not counts[ROWS]}
-            seen = _count(known, day, app, brought) or 0
-            if expected and seen not in expected:
-                found.append(Deviation(day, app, brought, seen, " or ".join(map(str, sorted(expected)))))
+            for about, (brought, left) in measures.items():
+                # An application that is not there has left nothing, whoever counted.
+                of_app = [eve[app].get(left, None if eve[app][ROWS] else 0) if app in eve else 0 for eve in before]
+                expected = set(of_app) - {None}
+                seen = _count(known, day, app, brought) or 0
+                if expected and of_app[-1] is not None and seen not in expected:
+                    found.append(Deviation(day, app, about, seen, " or ".join(map(str, sorted(expected)))))
     return found
 
 
