@@ -7,7 +7,11 @@
     {%- set listed = [] -%}
     {%- for ping_type in var('ping_types') %}
     {%- do listed.append('stg_' ~ ping_type ~ '__' ~ shape) %}
+    {%- if 'ping_type' in columns_of(shape) %}
+    select * replace (ifnull(ping_type, '{{ stable_tables_of(listed[-1]) }}') as ping_type) from {{ ref(listed[-1]) }}
+    {%- else %}
     select * from {{ ref(listed[-1]) }}
+    {%- endif %}
     {%- if not loop.last %}
     union all
     {%- endif %}
@@ -20,4 +24,16 @@
             ) -%}
         {%- endfor -%}
     {%- endif -%}
+{%- endmacro %}
+
+{# The stable tables that a staging model reads, as <dataset>.<table>, with commas between them. #}
+{% macro stable_tables_of(model_name) -%}
+    {%- set tables = [] -%}
+    {%- if execute -%}
+        {%- for parent in graph.nodes['model.telemetry_warehouse.' ~ model_name].depends_on.nodes if parent in graph.sources -%}
+            {%- set source = graph.sources[parent] -%}
+            {%- do tables.append(source.source_name ~ '.' ~ source.name) if source.source_name.endswith('_stable') -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(tables | sort | join(', ')) }}
 {%- endmacro %}

@@ -189,6 +189,15 @@ def test_what_is_left_out_is_counted(project, monkeypatch):
     assert left_out == {"no client_id": (4, 0), "over 2 pings": (3, 1)}
 
 
+def test_a_ping_without_an_application_is_in_no_table_and_counted(project):
+    pings = day_of({}, {"app_name": None}, {"app_name": None, "client_id": None})
+    assert [row["app_name"] for row in daily(project, pings)] == ["Firefox"]
+    project.build("clients_left_out_v1", DAY)
+    [left_out] = project.rows("clients_left_out_v1")
+    expected = {"app_name": None, "reason": "no application", "ping_type": "telemetry_stable.main_v4", "pings": 2}
+    assert {name: left_out[name] for name in expected} == expected
+
+
 def test_flights_are_clients_too(project):
     flight = {"normalized_app_name": "Fleet", "normalized_channel": "UA", "normalized_country_code": "US"}
     for number, (minutes, origin) in enumerate([(100, "EWR"), (None, "EWR"), (50, "JFK")]):

@@ -64,7 +64,7 @@ def deduplicated(pings: list[dict], look_back: int = 2) -> list[dict]:
 def clients_daily(pings: list[dict]) -> dict[tuple, dict]:
     of_client = defaultdict(list)
     for ping in sorted(pings, key=lambda ping: (ping["submission_timestamp"], ping["document_id"])):
-        if ping["client_id"] is not None:
+        if ping["client_id"] is not None and ping["app_name"] is not None:
             of_client[ping["submission_timestamp"].date(), ping["app_name"], ping["client_id"]].append(ping)
     return {key: _client_day(key, of_day) for key, of_day in of_client.items()}
 
@@ -118,9 +118,14 @@ def addons(installed: list[dict]) -> list[dict]:
 
 
 def clients_left_out(pings: list[dict]) -> dict[tuple, dict]:
-    left = Counter((p["submission_timestamp"].date(), p["app_name"]) for p in pings if p["client_id"] is None)
+    left = Counter(
+        (p["submission_timestamp"].date(), p["app_name"])
+        for p in pings
+        if p["client_id"] is None and p["app_name"] is not None
+    )
     return {
         key: {"submission_date": key[0], "app_name": key[1], "reason": "no client_id", "pings": n, "clients": 0}
+        | {"ping_type": None}
         for key, n in left.items()
     }
 
@@ -301,7 +306,7 @@ def histogram_aggregates(pings: list[dict], by_build: bool = False) -> dict[tupl
     for ping in pings:
         day = ping["submission_timestamp"].date()
         for probe, key, layout, counts in ping["histograms"]:
-            if ping["client_id"] is not None and any(counts.values()):
+            if None not in (ping["client_id"], ping["app_name"]) and any(counts.values()):
                 series = (day, *(ping[name] for name in of_ping), probe, key, layout)
                 of_series[series][ping["client_id"]].update(counts)
                 n_pings[series] += 1

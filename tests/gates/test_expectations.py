@@ -104,6 +104,9 @@ def test_pings_are_those_of_every_stable_table_that_is_read():
     inputs = {"main_v4": "telemetry_stable.main_v4", "new_v1": "other_stable.new_v1", "a": "derived.a_v1"}
     sql = pings(inputs, "2026-01-01", "2026-01-02")
     assert sql.count("UNION ALL") == 1 and "FROM other_stable.new_v1" in sql and "derived" not in sql
+    candidate = "other_stable_candidates.new_v1__20260101_20260102__17"
+    sql = pings({"new_v1": candidate}, "2026-01-01", "2026-01-02")
+    assert "'other_stable.new_v1' AS ping_type" in sql and f"FROM {candidate} " in sql
     assert pings({"daily": "derived.clients_daily_v1"}, "2026-01-01", "2026-01-02") is None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
 
+from telemetry_warehouse.bigquery import text_literal
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.tables import Table
 
@@ -17,6 +18,8 @@ _OF_ALL_ROWS = (
     "expect_column_values_to_be_unique",
     "expect_column_values_to_not_be_outliers",
 )
+# What stages.new_candidate makes of a table's id, and what it was.
+_CANDIDATE, _PUBLISHED = re.compile(r"_candidates\.(.+)__\d{8}_\d{8}__\d+$"), r".\1"
 # {columns days_*_bits except days_seen_bits}: the names of the columns that match, with commas between them.
 _COLUMNS = re.compile(r"\{columns ([\w*]+)(?: except (\w+))?\}")
 # {each rule=sum: max({of}) as {column}}: the text for every column whose YAML says `rule: sum` in config.meta, with
@@ -64,12 +67,14 @@ class Expectation:
 
 
 def pings(inputs: dict[str, str], start: date, end: date) -> str | None:
-    """{pings}: the pings of every stable table among `inputs`, by the columns that all of them have; None without any.
+    """{pings}: the pings of every stable table among `inputs`, by the columns that all of them have, and their
+    ping_type, which is the id of the stable table; None without any.
 
     A new ping type is among them as soon as the model reads it.
     """
     selects = [
-        "SELECT DATE(submission_timestamp) AS submission_date, submission_timestamp, document_id, client_id, sample_id,"
+        f"SELECT {text_literal(_CANDIDATE.sub(_PUBLISHED, table))} AS ping_type,"
+        " DATE(submission_timestamp) AS submission_date, submission_timestamp, document_id, client_id, sample_id,"
         " normalized_app_name AS app_name, normalized_channel AS channel, normalized_os AS os,"
         f" normalized_country_code AS country FROM {table}"
         f" WHERE DATE(submission_timestamp) BETWEEN DATE '{start}' AND DATE '{end}'"
@@ -106,6 +111,8 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
         raise refuse(f"has severity {severity!r}; give one of {', '.join(SEVERITIES)}")
     arguments = {key: value for key, value in entry.items() if key not in _NOT_ARGUMENTS}
     column = entry.get("column")
+    if isinstance(entry.get("columns"), str):
+        entry["columns"] = arguments["columns"] = _written_out(table, entry["columns"], refuse).split(", ")
     for name in (column, *entry.get("columns", ())):
         if name is not None and name not in table.column_names:
             raise refuse(f"names column {name!r}, which the table does not have")
