@@ -18,7 +18,8 @@ def node(name, parents=(), materialized="gated", schema="derived", **meta):
 
 
 def source(name, schema, **meta):
-    return {"name": name, "identifier": name, "schema": schema, "config": {"meta": meta}, "meta": meta}
+    names = {"name": name, "source_name": schema, "identifier": name, "schema": schema}
+    return names | {"config": {"meta": meta}, "meta": meta}
 
 
 @pytest.fixture
@@ -98,3 +99,16 @@ def test_without_a_manifest_the_error_says_how_to_make_one(settings):
     (settings.dbt_target / "manifest.json").unlink()
     with pytest.raises(NotRunning, match="./warehouse up"):
         lineage.load(settings)
+
+
+def test_types_of_one_name_in_two_namespaces_are_two_inputs(settings):
+    path = settings.dbt_target / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["sources"]["s.other"] = source("visit_v1", "other_web_stable")
+    manifest["nodes"]["m.staging"]["depends_on"]["nodes"].append("s.other")
+    path.write_text(json.dumps(manifest))
+    inputs = lineage.load(settings).step("daily_v1").inputs
+    assert inputs == {
+        "acme_web_stable_visit_v1": "acme_web_stable.visit_v1",
+        "other_web_stable_visit_v1": "other_web_stable.visit_v1",
+    }

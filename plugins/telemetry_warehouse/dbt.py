@@ -141,14 +141,21 @@ def _manifest(settings: Settings):
 def _reading(settings: Settings, inputs: dict[str, str]):
     """The manifest in which each source or model named in `inputs` is the table whose id is given for it."""
     manifest = _manifest(settings)
-    for node in (*manifest.nodes.values(), *manifest.sources.values()):
-        if node.resource_type in ("model", "source") and node.name in inputs:
-            node.schema, table = inputs[node.name].split(".")
-            if node.resource_type == "model":
-                node.alias = table
-            else:
-                node.identifier = table
+    for node in manifest.nodes.values():
+        if node.resource_type == "model" and node.name in inputs:
+            node.schema, node.alias = inputs[node.name].split(".")
+    names = [source.name for source in manifest.sources.values()]
+    for source in manifest.sources.values():
+        name = input_name(source.name, source.source_name, names)
+        if name in inputs:
+            source.schema, source.identifier = inputs[name].split(".")
     return manifest
+
+
+def input_name(name: str, dataset: str, names: list[str]) -> str:
+    """What a source is called among a model's inputs: by its name, or after its dataset too where another of `names`,
+    those of all sources, is the same: two applications may have a type of one name."""
+    return name if names.count(name) == 1 else f"{dataset}_{name}"
 
 
 def _invoke(settings: Settings, arguments: list[str], manifest=None, target: Path | None = None):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from telemetry_warehouse import dbt
 from telemetry_warehouse.errors import NotRunning, WarehouseError
 from telemetry_warehouse.schemas import TypeName, clean, list_types
 from telemetry_warehouse.settings import ROOT, Settings
@@ -221,7 +222,8 @@ def _inputs(manifest: dict, node: dict) -> dict[str, str]:
     for parent in node["depends_on"]["nodes"]:
         if parent in manifest["sources"]:
             source = manifest["sources"][parent]
-            found[source["name"]] = _id(source)
+            names = [other["name"] for other in manifest["sources"].values()]
+            found[dbt.input_name(source["name"], source["source_name"], names)] = _id(source)
         elif parent in manifest["nodes"]:
             upstream = manifest["nodes"][parent]
             if upstream["config"]["materialized"] == "ephemeral":
