@@ -234,8 +234,6 @@ def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, e
     """Makes what was built what readers see, with `record` in monitoring.pipeline_runs, and drops the candidate."""
     # Before the publish, for what is published is done with: nobody would count again.
     history.remember(warehouse, built.table, built.judgement.profile, start, end)
-    if step.kind == "dedup":
-        dedup.record_distances(warehouse, _document_type(warehouse, step).live, built.table, start, end)
     seconds = {f"{part}_seconds": value for part, value in built.seconds.items()}
     known = record | {"row_count": built.rows} | seconds
     publish(warehouse, built.table, built.candidate, start, end, record["token"], known)
@@ -258,6 +256,8 @@ def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[
     )
     for select in others:
         warehouse.query(f"INSERT INTO {candidate}\n{select}", labels={"table": table.name, "stage": "build"})
+    # The gate asks how many documents the look-back does not reach.
+    dedup.record_distances(warehouse, live, table, start, end)
     return {"live": frozen}
 
 

@@ -78,7 +78,7 @@ def test_an_expectation_without_sense_is_refused_at_deployment_with_its_file(war
     path.write_text(path.read_text().replace("{pings}", "{main_v5}", 1))
     said = (
         "dbt_project/models/clients/clients_daily_v1.yml: derived.clients_daily_v1: expectation"
-        " clients_and_pings_as_in_stable uses {main_v5}; it may use activity, candidate, "
+        " staging_keeps_every_ping uses {main_v5}; it may use activity, candidate, "
     )
     with pytest.raises(WarehouseError, match=re.escape(said)):
         night.prepare(Warehouse(warehouse.settings))

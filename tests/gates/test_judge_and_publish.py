@@ -347,3 +347,73 @@ def test_a_merge_inserts_updates_and_deletes_by_key_and_leaves_the_rest(warehous
     announce(warehouse, FIRSTS, token + 1, "newer")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, FIRSTS, "gates_test_candidates.merge1", DAY, DAY, token)
+
+
+def patterns(*names: str) -> Table:
+    columns = [column("submission_date", "DATE"), column("app_name", "STRING")]
+    return Table(
+        "gates_test",
+        f"patterns_of_{DAY:%Y%m%d}_v1",
+        (*columns, *(column(f"days_{name}_bits", "INT64") for name in names)),
+        partition_field="submission_date",
+        expectations=(
+            {
+                "name": "carried_over",
+                "type": "expect_days_to_continue_the_day_before",
+                "columns": "{columns days_*_bits}",
+                "brought": "SUM({column} - ({column} & 1))",
+                "left": "SUM(({column} & 134217727) << 1)",
+            },
+        ),
+    )
+
+
+def test_a_new_pattern_is_judged_from_its_second_day(warehouse):
+    def judged(table: Table, n: int, *rows: tuple) -> str:
+        columns = ", ".join(table.column_names)
+        named = [(f"DATE '{day(n)}'", f"'{app}'", *bits) for app, *bits in rows]
+        candidate = candidate_of(warehouse, f"patterns_{n}", *named, columns=columns)
+        try:
+            profile = judge(warehouse, table, candidate, {}, day(n), day(n), "patterns").profile
+        except GateFailed as error:
+            return str(error)
+        history.remember(warehouse, table, profile, day(n), day(n))
+        return "passed"
+
+    before, after = patterns("seen"), patterns("seen", "active")
+    assert judged(before, 0, ("Firefox", 1)) == "passed"
+    # The day comes again, with an application that was late.
+    assert judged(before, 0, ("Firefox", 1), ("Fleet", 5)) == "passed"
+    assert '"counted":"days_seen_bits"' in judged(after, 1, ("Firefox", 2, 2), ("Fleet", 12, 2))
+    assert judged(after, 1, ("Firefox", 2, 2), ("Fleet", 10, 10)) == "passed"
+    assert '"counted":"days_active_bits"' in judged(after, 2, ("Firefox", 4, 4), ("Fleet", 20, 4))
+    assert judged(after, 2, ("Firefox", 4, 4), ("Fleet", 20, 20)) == "passed"
+
+
+def test_the_most_frequent_values_are_remembered_and_invented_ones_are_not(warehouse, rows):
+    table = dataclasses.replace(
+        ROWS,
+        expectations=(
+            {
+                "name": "clients_as_before",
+                "type": "expect_values_of_the_days_before",
+                "columns": ["client_id"],
+                "share": 0.05,
+            },
+            {
+                "name": "weights",
+                "type": "expect_weights_like_the_days_before",
+                "columns": ["client_id"],
+                "factor": 2,
+                "weight": "n",
+            },
+        ),
+    )
+    invented = [("DATE '2013-02-01'", f"'{name * 70}'", 1) for name in map(chr, range(ord("A"), ord("A") + 26))]
+    often = [("DATE '2013-02-01'", "'it\\'s 100%'", 3)] * 3
+    candidate = candidate_of(warehouse, "values", *invented, *often, ("DATE '2013-02-01'", "NULL", 7))
+    [(_, _, counts)] = judge(warehouse, table, candidate, {}, DAY, DAY, "values").profile
+    values = {name: count for name, count in counts.items() if name.startswith("client_id: ")}
+    assert len(values) == 20 and values.pop("client_id: it's 100%") == 3
+    assert set(values) == {f"client_id: {chr(ord('A') + n) * 64}" for n in range(19)}
+    assert (counts["values of client_id"], counts["weight of client_id: it's 100%"]) == (29, 9)

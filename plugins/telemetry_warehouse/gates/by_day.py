@@ -28,6 +28,8 @@ from telemetry_warehouse.gates import days
 from telemetry_warehouse.gates.literals import condition_sql
 
 EXAMPLES = 3
+# Characters of a value that are kept.
+_LONGEST_VALUE = 64
 CONDITION = MetricPartialFunctionTypeSuffixes.CONDITION.value
 
 
@@ -46,7 +48,30 @@ def counting_query(about: dict, conditions: dict[str, str]) -> str:
     counted = [*about["measures"].values(), *(f"COUNTIF({condition})" for condition in conditions.values())]
     selected = [f"{about['day']} AS day", f"{about['app']} AS app", "COUNT(*) AS row_count"]
     selected += [f"{sql} AS m{number}" for number, sql in enumerate(counted)]
-    return f"SELECT {', '.join(selected)} FROM {about['candidate']} GROUP BY day, app ORDER BY day, app"
+    selected += ["CAST(NULL AS STRING) AS name", "CAST(NULL AS STRING) AS value"]
+    counts = f"SELECT {', '.join(selected)} FROM {about['candidate']} GROUP BY day, app"
+    if not about["values"]:
+        return f"{counts} ORDER BY day, app"
+    counts = f"{counts} UNION ALL {_values_query(about, len(counted))}"
+    return f"SELECT * FROM ({counts}) ORDER BY day, app, name, row_count DESC, value"
+
+
+def _values_query(about: dict, measures: int) -> str:
+    """Of each column in about["values"] the most frequent values, by day and application: its rows as row_count and
+    what they stand for as the first measure."""
+    pairs = ", ".join(
+        f"STRUCT('{column}' AS name, SUBSTR(CAST({column} AS STRING), 1, {_LONGEST_VALUE}) AS value,"
+        f" {weight} AS weight)"
+        for column, weight in about["values"].items()
+    )
+    return (
+        f"SELECT day, app, row_count, weight AS m0{', NULL' * (measures - 1)}, name, value FROM ("
+        f"SELECT {about['day']} AS day, {about['app']} AS app, _one.name AS name, _one.value AS value,"
+        f" COUNT(*) AS row_count, SUM(_one.weight) AS weight FROM {about['candidate']}"
+        f" CROSS JOIN UNNEST([{pairs}]) AS _one WHERE _one.value IS NOT NULL GROUP BY 1, 2, 3, 4)"
+        " WHERE TRUE QUALIFY ROW_NUMBER() OVER (PARTITION BY day, app, name ORDER BY row_count DESC, value)"
+        f" <= {days.VALUES_KEPT}"
+    )
 
 
 def days_before_query(about: dict) -> str:
@@ -97,11 +122,16 @@ class ByDay(MetricProvider):
             )
             conditions[name] = condition_sql(broken, types[asked["column"]])
         names = [*about["measures"], *conditions]
-        profile = [
-            (day, app, {days.ROWS: rows} | {name: count or 0 for name, count in zip(names, counts, strict=True)})
-            for day, app, rows, *counts in _rows(execution_engine, counting_query(about, conditions))
-        ]
-        return {"conditions": conditions, "profile": profile}
+        found = _rows(execution_engine, counting_query(about, conditions))
+        profile = {
+            (day, app): {days.ROWS: rows} | {name: n or 0 for name, n in zip(names, counts, strict=True)}
+            for day, app, rows, *counts, column, _ in found
+            if column is None
+        }
+        for day, app, rows, *counts, column, value in found:
+            if column is not None:
+                profile[day, app].update(zip(days.value_measures(column, value), (rows, counts[0]), strict=True))
+        return {"conditions": conditions, "profile": [(*of, counts) for of, counts in profile.items()]}
 
     @classmethod
     def _get_evaluation_dependencies(
@@ -225,6 +255,11 @@ class _LikeTheDaysBefore(_DayByDay):
         """What else than rows must be counted, name → SQL aggregate."""
         return {}
 
+    @classmethod
+    def values(cls, arguments: dict) -> dict[str, str]:
+        """Of which columns the values must be counted, column → SQL of what a row stands for."""
+        return {}
+
     def _validate(self, metrics, runtime_configuration=None, execution_engine=None):
         built = self._built(metrics)
         passed = [_by_day(profile) for profile in metrics["table.days_before"]]
@@ -279,6 +314,81 @@ class ExpectEveryHourLikeTheDaysBefore(_LikeTheDaysBefore):
         return {f"hour {number}": f"COUNTIF({hour} = {number})" for number in range(24)}
 
 
+class ExpectHoursNotToMove(ExpectEveryHourLikeTheDaysBefore):
+    """See days.moved_hours; `column` is a timestamp."""
+
+    def _deviations(self, known, built, eves):
+        return days.moved_hours(known, built, {hour: f"hour {hour}" for hour in range(24)})
+
+
+class _OfValues(_LikeTheDaysBefore):
+    """A rule on the values of `columns`; `weight` is SQL of what a row stands for."""
+
+    columns: list[str]
+    weight: str = "1"
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        return {days.values_measure(name): f"COUNT({name})" for name in arguments.get("columns", ())}
+
+    @classmethod
+    def values(cls, arguments: dict) -> dict[str, str]:
+        return dict.fromkeys(arguments.get("columns", ()), arguments.get("weight", "1"))
+
+
+class ExpectValuesOfTheDaysBefore(_OfValues):
+    """See days.missing_values."""
+
+    share: float
+
+    def _deviations(self, known, built, eves):
+        return days.missing_values(known, built, self.columns, self.share)
+
+
+class ExpectSomeKnownValues(_OfValues):
+    """See days.unknown_values."""
+
+    def _deviations(self, known, built, eves):
+        return days.unknown_values(known, built, self.columns)
+
+
+class ExpectWeightsLikeTheDaysBefore(_OfValues):
+    """See days.ratios."""
+
+    factor: float
+
+    def _deviations(self, known, built, eves):
+        return days.ratios(known, built, self.columns, self.factor)
+
+
+class ExpectNoRowToStandOut(_LikeTheDaysBefore):
+    """See days.largest; `of` is an SQL expression."""
+
+    of: str
+    share: float
+
+    def _deviations(self, known, built, eves):
+        return days.largest(known, built, f"most {self.of}", f"all {self.of}", self.share)
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        of = arguments.get("of")
+        return {f"most {of}": f"MAX({of})", f"all {of}": f"SUM({of})"}
+
+
+class ExpectListsToBeFilledAsBefore(_LikeTheDaysBefore):
+    """See days.emptied; `columns` are lists, those within records by their path."""
+
+    columns: list[str]
+
+    def _deviations(self, known, built, eves):
+        return days.emptied(known, built, {name: f"filled {name}" for name in self.columns})
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        return {f"filled {name}": f"COUNTIF(ARRAY_LENGTH({name}) > 0)" for name in arguments.get("columns", ())}
+
+
 class ExpectDaysToContinueTheDayBefore(_LikeTheDaysBefore):
     """Of each column what `brought` gives of a day is what `left` gave of the day before; both are SQL aggregates of
     `{column}`."""
@@ -309,6 +419,12 @@ OWN = {
         ExpectRowCountsLikeTheWeekdaysBefore,
         ExpectNullsLikeTheDaysBefore,
         ExpectEveryHourLikeTheDaysBefore,
+        ExpectHoursNotToMove,
+        ExpectValuesOfTheDaysBefore,
+        ExpectSomeKnownValues,
+        ExpectWeightsLikeTheDaysBefore,
+        ExpectNoRowToStandOut,
+        ExpectListsToBeFilledAsBefore,
         ExpectDaysToContinueTheDayBefore,
     )
 }

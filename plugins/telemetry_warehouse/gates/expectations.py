@@ -34,7 +34,8 @@ class Expectation:
     """A promise about a table: a Great Expectations type with its arguments, or a query that returns what breaks it.
 
     `condition`: the metric, column and arguments with which Great Expectations says which rows break it; `measures`:
-    what else it needs counted, name → SQL aggregate.
+    what else it needs counted, name → SQL aggregate; `values`: columns whose values it needs counted → what a row
+    stands for, in SQL.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Expectation:
     type: str | None = None
     condition: dict | None = None
     measures: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
     def build(self, about: dict, queries: dict[str, str]):
         """The Great Expectations object. `about` and `queries`: see judge.py."""
@@ -61,8 +63,11 @@ class Expectation:
     def sql(self, about: dict, inputs: dict[str, str]) -> str:
         """The query as it is sent, but for how its rows are counted. `inputs`: name in a query → table id, or SQL."""
         values = inputs | {
-            "candidate": about["candidate"], "start_date": about["start"], "end_date": about["end"],
-        }  # fmt: skip
+            "candidate": about["candidate"],
+            "table": about["table"],
+            "start_date": about["start"],
+            "end_date": about["end"],
+        }
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.query)
 
 
@@ -111,10 +116,13 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
         raise refuse(f"has severity {severity!r}; give one of {', '.join(SEVERITIES)}")
     arguments = {key: value for key, value in entry.items() if key not in _NOT_ARGUMENTS}
     column = entry.get("column")
-    if isinstance(entry.get("columns"), str):
+    paths = [*table.column_names, *_lists(table.columns)]
+    if entry.get("columns") == "{lists}":
+        entry["columns"] = arguments["columns"] = _lists(table.columns)
+    elif isinstance(entry.get("columns"), str):
         entry["columns"] = arguments["columns"] = _written_out(table, entry["columns"], refuse).split(", ")
     for name in (column, *entry.get("columns", ())):
-        if name is not None and name not in table.column_names:
+        if name is not None and name not in paths:
             raise refuse(f"names column {name!r}, which the table does not have")
     if "query" in entry:
         if unknown := sorted({*arguments, *entry} - {"query", "name", "severity", "description"}):
@@ -126,12 +134,12 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
     name = entry.get("name", f"{type_name}({column})" if column else type_name)
     if type_name is None:
         raise refuse("has neither a `type` nor a `query`")
-    arguments, condition, measures = _counted(table, type_name, arguments, refuse)
-    return Expectation(name, severity, column, arguments, None, type_name, condition, measures)
+    arguments, condition, measures, values = _counted(table, type_name, arguments, refuse)
+    return Expectation(name, severity, column, arguments, None, type_name, condition, measures, values)
 
 
-def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dict, dict | None, dict[str, str]]:
-    """An expectation's arguments, and what it needs counted: its condition and its measures.
+def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dict, dict | None, dict, dict]:
+    """An expectation's arguments, and what it needs counted: its condition, its measures and its values.
 
     Building it once shows whether its arguments make sense. Those of our types are SQL, and their lists of columns are
     written out; those of Great Expectations are values, and stay as they are.
@@ -151,7 +159,7 @@ def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dic
             kind = by_day.OWN[type_name]
             arguments = {key: _written_out(table, value, refuse) for key, value in arguments.items()}
             kind(about={}, **arguments)
-            return arguments, None, kind.measures(arguments)
+            return arguments, None, kind.measures(arguments), kind.values(arguments)
         kind = get_expectation_impl(type_name)
         if not issubclass(kind, ColumnMapExpectation) or type_name in _OF_ALL_ROWS:
             raise refuse(f"is of type {type_name!r}, which looks at a range as a whole; write a query, by day")
@@ -171,17 +179,34 @@ def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dic
     # Great Expectations makes a float of a whole number, which is another number beyond 2**53.
     values = wanted["metric_value_kwargs"]
     values |= {key: arguments[key] for key in values if isinstance(arguments.get(key), int)}
-    return arguments, {"metric": metric, "column": arguments["column"], "values": values}, {}
+    return arguments, {"metric": metric, "column": arguments["column"], "values": values}, {}, {}
 
 
 def _expanded(table: Table, query: str, inputs: Collection[str], refuse) -> str:
     """The query with its lists of columns written out; what is left are names of `inputs`, the candidate and days."""
     query = _written_out(table, query, refuse)
-    known = {"candidate", "start_date", "end_date", *inputs}
+    known = {"candidate", "table", "start_date", "end_date", *inputs}
     for name, _ in _PLACEHOLDER.findall(query):
         if name not in known:
             raise refuse(f"uses {{{name}}}; it may use {', '.join(sorted(known))}")
     return query
+
+
+def _lists(columns, prefix: str = "") -> list[str]:
+    """The paths of the columns that are lists, but for those with lists in them, which are the largest."""
+    found = []
+    for column in columns:
+        if column.mode != "REPEATED":
+            found += _lists(column.fields, f"{prefix}{column.name}.")
+        elif not any(member.mode == "REPEATED" for member in _members(column)):
+            found.append(prefix + column.name)
+    return found
+
+
+def _members(column):
+    for member in column.fields:
+        yield member
+        yield from _members(member)
 
 
 def _written_out(table: Table, value: object, refuse) -> object:
