@@ -16,6 +16,7 @@ import pytest
 from telemetry_warehouse import cli, lineage, stages
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.settings import Settings
+from telemetry_warehouse.tables import Table
 from tests.conftest import environment_of
 
 
@@ -93,6 +94,13 @@ def succeed(settings: Settings, *arguments: object) -> subprocess.CompletedProce
     done = command(settings, *arguments)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done
+
+
+def load_rows(warehouse: Warehouse, table_id: str, rows: Iterable[dict]) -> None:
+    """Appends rows to a table that is there, by the columns that it has."""
+    dataset, name = table_id.split(".")
+    there = Table(dataset, name, tuple(warehouse.client.get_table(table_id).schema))
+    warehouse.load_rows(there, rows)
 
 
 def checksum(warehouse: Warehouse, table: str, condition: str = "TRUE") -> tuple[int, str]:

@@ -108,7 +108,7 @@ def fill(warehouse: Warehouse, rows: list[dict], tables: Iterable[Table]) -> Non
     for table in tables:
         warehouse.ensure(table)
         warehouse.query(f"TRUNCATE TABLE {table.id}")
-        warehouse.load_rows(table.id, rows)
+        warehouse.load_rows(table, [{name: row[name] for name in table.column_names} for row in rows])
 
 
 def of_days(*numbers: int) -> list[dict]:

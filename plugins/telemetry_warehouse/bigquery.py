@@ -5,14 +5,13 @@ import string
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
-from typing import BinaryIO
 
 import orjson
-from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
+from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud import bigquery
-from google.cloud.bigquery import LoadJobConfig, QueryJobConfig, ScalarQueryParameter
+from google.cloud.bigquery import LoadJob, LoadJobConfig, QueryJobConfig, ScalarQueryParameter
 
-from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.errors import Refused, WarehouseError
 from telemetry_warehouse.settings import ROOT, Settings
 from telemetry_warehouse.tables import Table
 
@@ -59,28 +58,19 @@ class Warehouse:
         """The result as a pyarrow.Table, through the Storage Read API."""
         return self.query(sql, labels=labels).to_arrow(bqstorage_client=self.settings.storage_client())
 
-    def load(
-        self, table_id: str, ndjson: bytes | BinaryIO, *, job_id: str | None = None, labels: dict | None = None
-    ) -> int:
-        """Appends newline-delimited JSON in one load job and waits; returns the rows written.
+    def load(self, table: Table, ndjson: bytes) -> int:
+        """Appends newline-delimited JSON to an existing table in one load job and waits; returns the rows written.
 
-        A job id that exists already is the same batch sent before: its job is waited for instead, so that a retry
-        never loads twice. Raises google.api_core exceptions where the job failed.
+        The values have the types that the definition says: BigQuery guesses none. Raises google.api_core exceptions
+        where the job failed, as it does for a field that the definition does not name.
         """
-        config = LoadJobConfig(
-            source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_APPEND", labels=labels or {}
-        )
-        data = io.BytesIO(ndjson) if isinstance(ndjson, bytes) else ndjson
-        try:
-            job = self.client.load_table_from_file(data, table_id, job_id=job_id, job_config=config, rewind=True)
-        except Conflict:
-            job = self.client.get_job(job_id)
-        return job.result().output_rows
+        job = self.client.load_table_from_file(io.BytesIO(ndjson), table.id, job_config=load_config(table))
+        return written(job, table, ndjson.count(b"\n"))
 
-    def load_rows(self, table_id: str, rows: Iterable[dict]) -> int:
+    def load_rows(self, table: Table, rows: Iterable[dict]) -> int:
         """Appends rows given as dicts; dates and timestamps as Python objects or text. Nothing is sent for no rows."""
         lines = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-        return self.load(table_id, lines) if lines else 0
+        return self.load(table, lines) if lines else 0
 
     def exists(self, table_id: str) -> bool:
         try:
@@ -108,7 +98,7 @@ class Warehouse:
 
         Asks BigQuery once per definition.
 
-        Raises Refused where a column exists with another type.
+        Raises Refused where a column exists with another type, and where a new one is not there after the update.
         """
         key = (table.id, table.columns, table.retention_days)
         rivals = 0
@@ -138,6 +128,8 @@ class Warehouse:
             changes.append("time_partitioning")
         if changes:
             self.client.update_table(existing, changes)
+        if "schema" in changes and (missing := self.missing_columns(table)):
+            raise Refused(f"{table.id}: BigQuery accepted the new columns and does not have {', '.join(missing)}")
 
     def missing_columns(self, table: Table) -> list[str] | None:
         """The columns of `table` that BigQuery's does not have yet, records' members as a.b; None for a new table.
@@ -163,6 +155,24 @@ class Warehouse:
             definition.time_partitioning = partitioning
             definition.require_partition_filter = table.require_partition_filter
         return definition
+
+
+def load_config(table: Table) -> LoadJobConfig:
+    """How newline-delimited JSON is appended to a table: by the definition, so that BigQuery guesses no type."""
+    return LoadJobConfig(
+        source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_APPEND", schema=table.columns
+    )
+
+
+def written(job: LoadJob, table: Table, sent: int) -> int:
+    """Waits for a load job that this process has sent; returns the rows written.
+
+    Raises google.api_core exceptions where it failed, WarehouseError where it wrote another number of rows.
+    """
+    rows = job.result().output_rows
+    if rows != sent:
+        raise WarehouseError(f"{table.id}: load job {job.job_id} wrote {rows} rows of the {sent} that were sent")
+    return rows
 
 
 def _paths(fields, prefix: str = "") -> Iterator[str]:

@@ -43,7 +43,7 @@ def record_distances(warehouse: Warehouse, live: Table, stable: Table, start: da
     table = tables.from_file("monitoring", "duplicates")
     warehouse.ensure(table)
     warehouse.load_rows(
-        table.id,
+        table,
         (
             {
                 "submission_date": start + timedelta(days=day),

@@ -152,4 +152,4 @@ def _remember(warehouse: Warehouse, told: Failure, notice: Notice, delivered: in
         "delivered": delivered,
         "undelivered": len(warehouse.settings.notify) - delivered,
     }
-    warehouse.load_rows(notifications.id, [row])
+    warehouse.load_rows(notifications, [row])

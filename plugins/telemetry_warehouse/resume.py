@@ -65,7 +65,7 @@ def end(warehouse: Warehouse, plan: Plan, run_id: str) -> None:
 def _note(warehouse: Warehouse, plan: Plan, run_id: str, status: str, now: datetime) -> None:
     row = {"noted_date": now.date(), "noted_at": now, "run": run_id, "status": status}
     row |= {"start_date": plan.start, "end_date": plan.end, "selector": plan.selector}
-    warehouse.load_rows("monitoring.backfills", [row])
+    warehouse.load_rows(tables.from_file("monitoring", "backfills"), [row])
 
 
 def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset[Chunk]:

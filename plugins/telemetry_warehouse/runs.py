@@ -104,4 +104,4 @@ def record_failure(warehouse: Warehouse, row: dict, error: Exception) -> None:
     table = tables.from_file("monitoring", "pipeline_runs")
     warehouse.ensure(table)
     failure = {"status": "failed", "error": one_line(error)[:2000], "ended_at": datetime.now(UTC)}
-    warehouse.load_rows(table.id, [row | failure | {"started_date": row["started_at"].date()}])
+    warehouse.load_rows(table, [row | failure | {"started_date": row["started_at"].date()}])

@@ -106,7 +106,7 @@ def _remember(warehouse, planned, one, built, run_id, staged_at) -> None:
         "checksum": one.step.code,
         "profile": orjson.dumps(built.judgement.profile).decode(),
     }
-    warehouse.load_rows(staged.id, [row])
+    warehouse.load_rows(staged, [row])
 
 
 def publish(

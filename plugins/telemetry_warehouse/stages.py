@@ -289,7 +289,8 @@ def _build_model(warehouse, step, table, candidate, start, end, run_id) -> dict[
 def _build_detection(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
     rows = detection.rows(warehouse, step, candidate, start, end)
     create_candidate(warehouse, table, candidate)
-    warehouse.load_rows(candidate, rows)
+    dataset, name = candidate.split(".")
+    warehouse.load_rows(replace(table, dataset=dataset, name=name), rows)
     return step.inputs
 
 

@@ -65,9 +65,9 @@ def test_rules_of_columns(project):
         "the first graphics adapter": ([{"gfx_vendor_ids": ["0x10de", "0x8086"]}, {}], {"gfx_vendor_id": "0x10de"}),
         "each add-on as most pings have it, in order": (
             [
-                {"addons": {"b@x": {"name": "B", "version": '"1.0"'}, "a@x": {"version": "2", "is_system": True}}},
-                {"addons": {"b@x": {"name": "B", "version": '"1.1"'}}},
-                {"addons": {"b@x": {"name": "B", "version": '"1.0"'}}},
+                {"addons": {"b@x": {"name": "B", "version": "1.0"}, "a@x": {"version": 2, "is_system": True}}},
+                {"addons": {"b@x": {"name": "B", "version": "1.1"}}},
+                {"addons": {"b@x": {"name": "B", "version": "1.0"}}},
             ],
             {
                 "active_addons": [

@@ -1,6 +1,5 @@
 """histogram_aggregates_v1 against a plain reading of its rule, on random pings."""
 
-import json
 import random
 from datetime import date, timedelta
 
@@ -133,17 +132,17 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
             "d1",
             "c1",
             uri_count=98765,
-            keyed_scalars={"search.counts": {"enter": "3", "flag": "true", "name": '"7"', "share": "0.5"}},
+            keyed_scalars={"search.counts": {"enter": 3, "flag": True, "name": "7", "share": 0.5}},
             histograms={"content/GC_MS": histogram({7: 1})},
             content_histograms={"GC_MS": histogram({5: 2})},
             content_keyed_histograms={"K": {"x": histogram({1: 1})}},
-            content_scalars={"media.count": "41", "text": '"x"'},
-            content_keyed_scalars={"k.s": {"y": "-1234"}},
+            content_scalars={"media.count": 41, "text": "x"},
+            content_keyed_scalars={"k.s": {"y": -1234}},
             socket_histograms={"GC_MS": histogram({3: 4})},
             socket_keyed_histograms={"K": {"x": histogram({2: 2})}},
             socket_scalars={"media.count": "7"},
-            socket_keyed_scalars={"k.s": {"y": "8"}},
-            additional_properties=json.dumps({"payload": {"processes": {"parent": {"scalars": others}}}}),
+            socket_keyed_scalars={"k.s": {"y": 8}},
+            additional_properties={"payload": {"processes": {"parent": {"scalars": others}}}},
         ),
         main_ping(DAY, "d2", "c1", uri_count=98000),
         main_ping(DAY, "d3", "c2", uri_count=0),

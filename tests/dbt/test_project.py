@@ -16,6 +16,7 @@ from telemetry_warehouse.errors import Refused, WarehouseError
 from telemetry_warehouse.estimate import estimate
 from telemetry_warehouse.gates.expectations import parse
 from tests.dbt.project import definition, main_ping, manifest, models
+from tests.support import load_rows
 
 DAY = date(2026, 3, 1)
 
@@ -90,7 +91,7 @@ def test_dbt_alone_does_not_run_a_gated_model(warehouse):
 
 
 def test_a_candidate_has_the_contract_and_the_published_table_stays(warehouse):
-    warehouse.load_rows("telemetry_stable.main_v4", [main_ping(DAY, "d", "c")])
+    load_rows(warehouse, "telemetry_stable.main_v4", [main_ping(DAY, "d", "c")])
     for name, node in models(warehouse.settings).items():
         table = definition(node)
         before = warehouse.client.get_table(table.id).num_rows
@@ -175,11 +176,10 @@ def test_tables_that_disagree_are_named_and_empty_days_agree(warehouse):
     day, app = date(2031, 3, 1), uuid.uuid4().hex
     assert dbt.run_tests(warehouse.settings, day, day) == len(list((dbt.PROJECT / "tests").glob("*.sql")))
     use = {"submission_date": str(day), "app_name": app, "client_id": "c"}
-    warehouse.load_rows("derived.clients_daily_v1", [use | {"pings_aggregated_by_this_row": 2}])
-    warehouse.load_rows("derived.clients_last_seen_v1", [use | {"days_seen_bits": 2}])
-    warehouse.load_rows(
-        "derived.active_users_v1", [{"submission_date": "2031-02-16", "app_name": app, "active_dau": 1}]
-    )
+    load_rows(warehouse, "derived.clients_daily_v1", [use | {"pings_aggregated_by_this_row": 2}])
+    load_rows(warehouse, "derived.clients_last_seen_v1", [use | {"days_seen_bits": 2}])
+    users = {"submission_date": "2031-02-16", "app_name": app, "active_dau": 1}
+    load_rows(warehouse, "derived.active_users_v1", [users])
     with pytest.raises(WarehouseError) as raised:
         dbt.run_tests(warehouse.settings, day, day)
     named = {name for name in (path.stem for path in (dbt.PROJECT / "tests").iterdir()) if name in str(raised.value)}
@@ -213,8 +213,9 @@ def test_views_keep_to_the_days_asked_for(warehouse):
     app = uuid.uuid4().hex
     last_seen = {"submission_date": str(DAY), "app_name": app, "days_seen_bits": 6, "days_active_bits": 0b1111111 << 7}
     clients = [last_seen | {"client_id": client, "sample_id": 55} for client in "cd"]
-    warehouse.load_rows("derived.clients_last_seen_v1", clients)
-    warehouse.load_rows(
+    load_rows(warehouse, "derived.clients_last_seen_v1", clients)
+    load_rows(
+        warehouse,
         "derived.clients_first_seen_v1",
         [
             {"app_name": app, "client_id": "c", "first_seen_date": "2026-02-01"},

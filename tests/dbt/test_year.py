@@ -165,7 +165,7 @@ class Year(Project):
             type_name = schemas.TypeName(*source)
             self.live[name] = self._own(types[type_name].live)
             self.warehouse.ensure(self.live[name])
-            self.warehouse.load(self.live[name].id, b"".join(lines[type_name]))
+            self.warehouse.load(self.live[name], b"".join(lines[type_name]))
         return pings
 
     def _deduplicate(self) -> None:

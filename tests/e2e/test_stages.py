@@ -11,7 +11,7 @@ from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.publishing import publish
 from tests.e2e.test_reruns import DAYS, a_ping
-from tests.support import begin, checksums, succeed
+from tests.support import begin, checksums, load_rows, succeed
 
 LAST = DAYS[1]
 
@@ -81,7 +81,7 @@ def test_a_gap_begins_after_what_is_old_enough_to_be_carried_no_further(chain, s
     built, now = date(2009, 1, 1), datetime.now(UTC)
     row = {"table_name": "derived.clients_daily_v1", "status": "published", "start_date": built, "end_date": built}
     times = {"started_date": now.date(), "started_at": now, "ended_at": now}
-    chain.load_rows("monitoring.pipeline_runs", [row | times])
+    load_rows(chain, "monitoring.pipeline_runs", [row | times])
     try:
         for days_later, gap in ((28, True), (29, False)):
             day = built + timedelta(days=days_later)

@@ -117,7 +117,7 @@ def test_a_night_whose_table_fails_ends_as_failed_and_with_its_report(api, wareh
     day = date(2014, 7, 1)
     [live] = [t.live for t in schemas.load(warehouse.settings.schemas).values() if t.live.name == "main_v4"]
     warehouse.ensure(live)
-    warehouse.load_rows(live.id, [{"document_id": "UPPER", "submission_timestamp": f"{day}T10:00:00Z"}])
+    warehouse.load_rows(live, [{"document_id": "UPPER", "submission_timestamp": f"{day}T10:00:00Z"}])
     try:
         api.pause("night", False)
         run = api.trigger("night", datetime(2014, 7, 2, tzinfo=UTC))

@@ -13,6 +13,7 @@ from telemetry_warehouse.gates import history
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
 from telemetry_warehouse.tables import Table, column
+from tests.support import load_rows
 
 DAY = date(2013, 2, 1)
 ROWS = Table(
@@ -213,10 +214,10 @@ def test_messages_that_fail_more_than_before_are_seen_until_they_are_landed_agai
         return [r.expectation.name for r in results if not r.passed]
 
     days = enumerate([30, 20, 10, 200, 900])
-    warehouse.load_rows("monitoring.landing", [landed(first + timedelta(days=n), 1000, failed) for n, failed in days])
+    load_rows(warehouse, "monitoring.landing", [landed(first + timedelta(days=n), 1000, failed) for n, failed in days])
     assert failing(0, "warning") == failing(2, "warning") == []
     assert (failing(3, "warning"), failing(3)) == (["few_messages_fail"], [])
-    warehouse.load_rows("monitoring.landing", [landed(first + timedelta(days=3), 0, 0, 180)])
+    load_rows(warehouse, "monitoring.landing", [landed(first + timedelta(days=3), 0, 0, 180)])
     assert failing(3, "warning") == []
     assert failing(4) == ["most_messages_land"]
 

@@ -179,7 +179,7 @@ class CleanDays:
         for name, of_type in lines.items():
             live = replace(types[name].live, retention_days=None)
             self.warehouse.ensure(live)
-            self.warehouse.load(live.id, b"".join(of_type))
+            self.warehouse.load(live, b"".join(of_type))
 
     def _judge(self, warehouse, table, asset, inputs, start, end, run):
         judgement = judge(warehouse, table, asset, inputs, start, end, run)

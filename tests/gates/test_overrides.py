@@ -12,6 +12,7 @@ from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.overrides import Override
 from telemetry_warehouse.status import print_status
 from telemetry_warehouse.tables import Table, column
+from tests.support import load_rows
 
 DAY = date(2014, 5, 1)
 TODAY = datetime.now(UTC).date()
@@ -104,7 +105,7 @@ def test_an_override_that_has_ended_does_not_count(warehouse):
     assert judged(warehouse, table, 20)["n_is_small"].verdict == "let through"
     override = by_review(until_date=TODAY - timedelta(days=1)).__dict__
     row = {"table_name": table.id, "expectation": "n_is_small", "overridden_date": TODAY}
-    warehouse.load_rows("monitoring.gate_overrides", [row | {"overridden_at": datetime.now(UTC)} | override])
+    load_rows(warehouse, "monitoring.gate_overrides", [row | {"overridden_at": datetime.now(UTC)} | override])
     with pytest.raises(GateFailed):
         judged(warehouse, table, 20)
 
@@ -131,7 +132,7 @@ def failing_day(prepared_home):
     [live] = [t.live for t in schemas.load(prepared_home.schemas).values() if t.live.id == LIVE]
     warehouse.ensure(live)
     ping = {"document_id": "UPPER", "submission_timestamp": f"{DAY}T10:00:00Z", "sample_id": 55}
-    warehouse.load_rows(LIVE, [ping])
+    load_rows(warehouse, LIVE, [ping])
     yield
     warehouse.query(f"DELETE FROM {LIVE} WHERE DATE(submission_timestamp) = '{DAY}'")
     warehouse.query(f"DELETE FROM {STABLE} WHERE DATE(submission_timestamp) = '{DAY}'")
@@ -192,7 +193,7 @@ def test_a_failed_day_is_told_shown_let_through_by_a_review_and_seen_as_such(fai
     print_status(told.settings, reads=False)
     assert "Published days that a review let through" in capsys.readouterr().out
 
-    told.load_rows(LIVE, [{"document_id": "b", "submission_timestamp": f"{DAY}T11:00:00Z", "sample_id": 200}])
+    load_rows(told, LIVE, [{"document_id": "b", "submission_timestamp": f"{DAY}T11:00:00Z", "sample_id": 200}])
     with pytest.raises(GateFailed, match="sample_id"):
         build(told)
     assert len(webhook.received) == 2

@@ -224,9 +224,10 @@ def _exception(info: dict | None) -> str | None:
 
 def _record(warehouse, table, asset, results, start, end, run) -> None:
     now = datetime.now(UTC)
-    warehouse.ensure(tables.from_file("monitoring", "gate_results"))
+    results_table = tables.from_file("monitoring", "gate_results")
+    warehouse.ensure(results_table)
     warehouse.load_rows(
-        "monitoring.gate_results",
+        results_table,
         (
             {
                 "checked_date": now.date(),
