@@ -116,9 +116,9 @@ class Warehouse:
         self.create(table)
         existing = self.client.get_table(table.id)
         changes = []
-        merged = _merged(table, existing.schema, table.columns)
-        if merged != list(existing.schema):
-            existing.schema = merged
+        columns = merged(table, existing.schema, table.columns)
+        if columns != list(existing.schema):
+            existing.schema = columns
             changes.append("schema")
         partitioning = self._definition(table).time_partitioning
         if partitioning and existing.time_partitioning is None:
@@ -141,7 +141,7 @@ class Warehouse:
         except NotFound:
             return None
         before = set(_paths(existing))
-        return [path for path in _paths(_merged(table, existing, table.columns)) if path not in before]
+        return [path for path in _paths(merged(table, existing, table.columns)) if path not in before]
 
     def _definition(self, table: Table) -> bigquery.Table:
         definition = bigquery.Table(f"{self.settings.project_id}.{table.id}", schema=table.columns)
@@ -181,10 +181,13 @@ def _paths(fields, prefix: str = "") -> Iterator[str]:
         yield from _paths(field.fields, f"{prefix}{field.name}.")
 
 
-def _merged(table: Table, existing, wanted) -> list:
-    """The existing columns and, at their end, the wanted ones that are new; records are merged field by field."""
+def merged(table: Table, existing, wanted) -> list:
+    """The existing columns and, at their end, the wanted ones that are new; records are merged field by field.
+
+    Raises Refused where a column exists with another type; `table` is the one that it names.
+    """
     by_name = {field.name.lower(): field for field in wanted}
-    merged = []
+    columns = []
     for field in existing:
         new = by_name.pop(field.name.lower(), None)
         if new is not None and (new.field_type, new.mode) != (field.field_type, field.mode):
@@ -193,10 +196,10 @@ def _merged(table: Table, existing, wanted) -> list:
                 f"{new.field_type} {new.mode}; give the changed column a new name or the table a new version"
             )
         if new is not None and new.fields:
-            fields = _merged(table, field.fields, new.fields)
+            fields = merged(table, field.fields, new.fields)
             if fields != list(field.fields):
                 field = bigquery.SchemaField(
                     field.name, field.field_type, field.mode, field.default_value_expression, field.description, fields
                 )
-        merged.append(field)
-    return merged + list(by_name.values())
+        columns.append(field)
+    return columns + list(by_name.values())

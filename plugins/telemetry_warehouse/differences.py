@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import date
 
+from telemetry_warehouse import projection
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.gates.publish import whole_days
-from telemetry_warehouse.tables import Table
+from telemetry_warehouse.tables import Table, quoted
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,23 @@ def differences(warehouse: Warehouse, table: Table, candidate: str, start: date,
     days = whole_days(table, start, end) if table.partition_field else "TRUE"
     key = f"TO_JSON_STRING(STRUCT({day} AS day, {', '.join(f'`{name}`' for name in table.grain)}))"
     values = [name for name in table.column_names if name not in table.grain]
-    texts = "".join(f", TO_JSON_STRING(`{name}`) AS v{number}" for number, name in enumerate(values))
-    old = f"SELECT {day} AS day, {key} AS key{texts} FROM {table.id} WHERE {days}"
-    new = f"SELECT {day} AS day, {key} AS key{texts} FROM {candidate} WHERE {days}"
+    old, new = (f"{rows} WHERE {days}" for rows in projection.both(warehouse, table, candidate))
+    texts = "".join(f", TO_JSON_STRING(`{name}`) AS __v{number}" for number, name in enumerate(values))
+    rows = f"SELECT {day} AS __day, {key} AS __key{texts} FROM"
     if table.merge_key:
-        old += f" AND {key} IN (SELECT {key} FROM {candidate})"
         new += " AND NOT _deleted"
-    both = "old.key IS NOT NULL AND new.key IS NOT NULL"
-    differ = [f"old.v{number} != new.v{number}" for number in range(len(values))]
+    old, new = f"{rows} ({old})", f"{rows} ({new})"
+    if table.merge_key:
+        old += f" WHERE {key} IN (SELECT {key} FROM {quoted(candidate)})"
+    both = "__old.__key IS NOT NULL AND __new.__key IS NOT NULL"
+    differ = [f"__old.__v{number} != __new.__v{number}" for number in range(len(values))]
     counts = "".join(f", COUNTIF({both} AND {one}) AS c{number}" for number, one in enumerate(differ))
     changed = f"{both} AND ({' OR '.join(differ)})"
     rows = warehouse.rows(
-        f"WITH old AS ({old}), new AS ({new})"
-        " SELECT IFNULL(old.day, new.day) AS day, COUNTIF(old.key IS NULL) AS added,"
-        f" COUNTIF(new.key IS NULL) AS removed, COUNTIF({changed}) AS changed{counts}"
-        " FROM old FULL JOIN new ON old.key = new.key"
+        f"WITH __old AS ({old}), __new AS ({new})"
+        " SELECT IFNULL(__old.__day, __new.__day) AS day, COUNTIF(__old.__key IS NULL) AS added,"
+        f" COUNTIF(__new.__key IS NULL) AS removed, COUNTIF({changed}) AS changed{counts}"
+        " FROM __old FULL JOIN __new ON __old.__key = __new.__key"
         " GROUP BY 1 ORDER BY 1"
     )
     return [

@@ -22,6 +22,7 @@ from telemetry_warehouse import reads
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused, one_line
 from telemetry_warehouse.reads import Path, Reads
+from telemetry_warehouse.tables import quoted
 
 # https://cloud.google.com/bigquery/pricing#data: the sizes of values that are not NULL.
 FIXED_SIZES = {
@@ -144,8 +145,8 @@ class Estimator:
         """The rows that a candidate of these days had, as far as the published table has them."""
         definition = self._look_up(f"{self._project}.{table}")
         if definition.time_partitioning is None:
-            return sqlglot.parse_one(f"SELECT *, FALSE AS _deleted FROM {table}", dialect="bigquery")
-        rows = sqlglot.parse_one(f"SELECT * FROM {table}", dialect="bigquery")
+            return sqlglot.parse_one(f"SELECT *, FALSE AS _deleted FROM {quoted(table)}", dialect="bigquery")
+        rows = sqlglot.parse_one(f"SELECT * FROM {quoted(table)}", dialect="bigquery")
         day = f"DATE(`{definition.time_partitioning.field}`)"
         rows.find(exp.Table).meta[reads.PARTITIONS] = f"{day} BETWEEN DATE '{start}' AND DATE '{end}'"
         return rows
@@ -168,7 +169,7 @@ class Estimator:
             for n, (condition, path) in numbered.items()
         ]
         admitted = _any_of({condition for condition, _ in wanted}) or "TRUE"
-        [row] = self._warehouse.rows(f"SELECT {', '.join(sizes)} FROM {table} WHERE {admitted}")
+        [row] = self._warehouse.rows(f"SELECT {', '.join(sizes)} FROM {quoted(table)} WHERE {admitted}")
         return {wanted: row[f"c{n}"] or 0 for n, wanted in numbered.items()}
 
     def _look_up(self, table_id: str) -> Table:
@@ -212,7 +213,7 @@ class Estimator:
             admitted = _any_of(everything[()])
             alias = tree.this.alias_or_name
             if not self._warehouse.rows(
-                f"SELECT 1 FROM {target} AS `{alias}` WHERE ({admitted}) AND IFNULL({kept}, TRUE) LIMIT 1"
+                f"SELECT 1 FROM {quoted(target)} AS `{alias}` WHERE ({admitted}) AND IFNULL({kept}, TRUE) LIMIT 1"
             ):
                 return []
         return [self._read(exp.select("1").from_(tree.this.copy()).where(where.copy())), {target: everything}]

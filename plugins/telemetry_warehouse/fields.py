@@ -20,7 +20,9 @@ MARK = "x-pii"
 # References can lead in a circle.
 _LONGEST_WAY = 20
 MAX_NAME_LENGTH = 300
-_RESERVED_NAME = re.compile(r"_table_|_file_|_partition|_row_timestamp|__root__|_colidentifier")
+# What the names in our SQL over tables of pings begin with, so that they are no column's.
+OURS = "__"
+_RESERVED_NAME = re.compile(rf"_table_|_file_|_partition|_row_timestamp|{OURS}|_colidentifier")
 _SCALARS = {"integer": "INT64", "number": "FLOAT64", "boolean": "BOOL", "string": "STRING"}
 
 
@@ -46,7 +48,8 @@ class Field:
 def snake_case(name: str) -> str | None:
     """The column name of a property: `subsessionLength` → subsession_length, `memoryMB` → memory_mb, `2d` → _2d.
 
-    None where nothing is left that BigQuery takes as a name; such a property has no column.
+    None where nothing is left that BigQuery takes as a name, or one with our own two underscores at its beginning; such
+    a property has no column.
     """
     words = re.sub(r"[^A-Za-z0-9_]+", "_", name)
     if not words.strip("_"):

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 
 import orjson
 
-from telemetry_warehouse import lineage, runs, stages, tables
+from telemetry_warehouse import lineage, projection, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.differences import DayDifference, differences
 from telemetry_warehouse.errors import Refused
@@ -21,6 +21,7 @@ from telemetry_warehouse.gates.publish import whole_days
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.plan import Plan, asked
 from telemetry_warehouse.stages import Built
+from telemetry_warehouse.tables import quoted
 
 
 def stage(
@@ -70,16 +71,14 @@ def _as_it_would_be(warehouse: Warehouse, built: Built, start: date, end: date) 
     """A view of the whole table as if the candidate were published; returns its id."""
     table, candidate = built.table, built.candidate
     view = _view(candidate)
-    columns = ", ".join(f"`{name}`" for name in table.column_names)
+    old, rows = projection.both(warehouse, table, candidate)
     if table.merge_key:
-        same = " AND ".join(f"built.`{name}` = old.`{name}`" for name in table.merge_key)
-        kept, new = f"NOT EXISTS (SELECT 1 FROM {candidate} AS built WHERE {same})", "NOT _deleted"
+        same = " AND ".join(f"__built.`{name}` = {projection.ROW}.`{name}`" for name in table.merge_key)
+        kept, new = f"NOT EXISTS (SELECT 1 FROM {quoted(candidate)} AS __built WHERE {same})", "NOT _deleted"
     else:
         kept, new = f"NOT ({whole_days(table, start, end)})", whole_days(table, start, end)
     warehouse.query(
-        f"CREATE VIEW {view} {stages.EXPIRING} AS"
-        f" SELECT {columns} FROM {table.id} AS old WHERE {kept}"
-        f" UNION ALL SELECT {columns} FROM {candidate} WHERE {new}"
+        f"CREATE VIEW {quoted(view)} {stages.EXPIRING} AS {old} WHERE {kept} UNION ALL {rows} WHERE {new}"
     )
     return view
 

@@ -174,7 +174,7 @@ def selects(warehouse: Warehouse, wanted: list[tuple[Step, date, date]]) -> dict
         if step.kind == "dedup":
             live, slices = step.inputs["live"], warehouse.settings.dedup_slices
             # Live is there from its first landing on.
-            found[step.table] = dedup.selects(live, start, end, slices) if warehouse.exists(live) else []
+            found[step.table] = dedup.selects(tables.quoted(live), start, end, slices) if warehouse.exists(live) else []
         elif step.kind in detection.KINDS:
             found[step.table] = detection.selects(step, start, end)
         else:
@@ -249,15 +249,19 @@ def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[
     _gate_live(warehouse, live, live_inputs(document_type), start, end, run_id)
     # Landing goes on meanwhile: what is built and what it is judged against are live at one and the same moment.
     [moment] = warehouse.rows("SELECT FORMAT_TIMESTAMP('%F %H:%M:%E6S+00', CURRENT_TIMESTAMP()) AS now")
-    frozen = f"{live.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"
+    frozen = f"{tables.quoted(live.id)} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"
     first, *others = dedup.selects(frozen, start, end, warehouse.settings.dedup_slices)
     partition = "PARTITION BY DATE(submission_timestamp)"
     warehouse.query(
-        f"CREATE TABLE {candidate} {partition} {EXPIRING} AS\n{first}",
+        f"CREATE TABLE {tables.quoted(candidate)} {partition} {EXPIRING} AS\n{first}",
         labels={"table": table.name, "stage": "build"},
     )
+    columns = ", ".join(f"`{column.name}`" for column in warehouse.client.get_table(candidate).schema) if others else ""
     for select in others:
-        warehouse.query(f"INSERT INTO {candidate}\n{select}", labels={"table": table.name, "stage": "build"})
+        warehouse.query(
+            f"INSERT INTO {tables.quoted(candidate)} ({columns}) SELECT {columns} FROM (\n{select})",
+            labels={"table": table.name, "stage": "build"},
+        )
     return {"live": frozen}
 
 
@@ -266,7 +270,8 @@ def _gate_live(warehouse, live, inputs, start, end, run_id) -> None:
     dataset = f"{live.dataset}_candidates"
     warehouse.ensure_dataset(dataset)
     view = f"{dataset}.{live.name}__{start:%Y%m%d}_{end:%Y%m%d}__{os.getpid()}_{time.time_ns()}"
-    warehouse.query(f"CREATE VIEW {view} {EXPIRING} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
+    days = f"SELECT * FROM {tables.quoted(live.id)} WHERE {whole_days(live, start, end)}"
+    warehouse.query(f"CREATE VIEW {tables.quoted(view)} {EXPIRING} AS {days}")
     warehouse.ensure(tables.from_file("monitoring", "landing"))
     history.remember(warehouse, live, judge(warehouse, live, view, inputs, start, end, run_id).profile, start, end)
     warehouse.drop(view)
@@ -283,7 +288,7 @@ def _build_model(warehouse, step, table, candidate, start, end, run_id) -> dict[
         },
         step.inputs,
     )
-    return step.inputs | shapes
+    return _as_sql(step.inputs) | shapes
 
 
 def _build_detection(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
@@ -291,7 +296,12 @@ def _build_detection(warehouse, step, table, candidate, start, end, run_id) -> d
     create_candidate(warehouse, table, candidate)
     dataset, name = candidate.split(".")
     warehouse.load_rows(replace(table, dataset=dataset, name=name), rows)
-    return step.inputs
+    return _as_sql(step.inputs)
+
+
+def _as_sql(inputs: dict[str, str]) -> dict[str, str]:
+    """The tables that a stage reads, as the queries of its gate name them."""
+    return {name: tables.quoted(table) for name, table in inputs.items()}
 
 
 def create_candidate(warehouse: Warehouse, table: Table, candidate: str) -> None:

@@ -97,6 +97,11 @@ def type_text(field: SchemaField) -> str:
     return f"ARRAY<{text}>" if field.mode == "REPEATED" else text
 
 
+def quoted(table_id: str) -> str:
+    """A table's id as SQL takes it whatever the names are: a dataset's may begin with a digit."""
+    return ".".join(f"`{part}`" for part in table_id.split("."))
+
+
 @cache
 def from_file(dataset: str, name: str, file_dataset: str | None = None) -> Table:
     """The table of sql/tables/<dataset>.<name>.yml; `file_dataset` where many datasets share one definition."""

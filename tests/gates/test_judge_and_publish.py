@@ -12,7 +12,7 @@ from telemetry_warehouse.errors import GateFailed, WarehouseError
 from telemetry_warehouse.gates import history
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
-from telemetry_warehouse.tables import Table, column
+from telemetry_warehouse.tables import Table, column, quoted
 from tests.support import load_rows
 
 DAY = date(2013, 2, 1)
@@ -156,7 +156,7 @@ def test_the_cost_of_a_gate_does_not_grow_with_its_days(warehouse, rows):
     def queries(candidate, end) -> list[str]:
         judge(warehouse, table, candidate, {}, DAY, end, "run-cost")
         jobs = [j for j in warehouse.client.list_jobs(all_users=True, max_results=1000) if j.job_type == "query"]
-        asked = [job.query.split()[1:3] for job in jobs if f"FROM {candidate}" in (job.query or "")]
+        asked = [job.query.split()[1:3] for job in jobs if f"FROM {quoted(candidate)}" in (job.query or "")]
         return sorted(" ".join(words) for words in asked)
 
     of_queries = ({"name": f"q{n}", "query": f"SELECT client_id FROM {{candidate}} WHERE {n} = 9"} for n in range(3))

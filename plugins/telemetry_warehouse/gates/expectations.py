@@ -7,7 +7,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 
 from telemetry_warehouse.errors import WarehouseError
-from telemetry_warehouse.tables import Table
+from telemetry_warehouse.tables import Table, quoted
 
 SEVERITIES = ("critical", "warning")
 _NOT_ARGUMENTS = ("name", "type", "severity", "description")
@@ -52,7 +52,7 @@ class Expectation:
     def sql(self, about: dict, inputs: dict[str, str]) -> str:
         """The query as it is sent, but for how its rows are counted. `inputs`: name in a query → table id, or SQL."""
         values = inputs | {
-            "candidate": about["candidate"], "start_date": about["start"], "end_date": about["end"],
+            "candidate": quoted(about["candidate"]), "start_date": about["start"], "end_date": about["end"],
         }  # fmt: skip
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.query)
 
@@ -68,7 +68,7 @@ def pings(inputs: dict[str, str], start: date, end: date) -> str | None:
         f" normalized_country_code AS country FROM {table}"
         f" WHERE DATE(submission_timestamp) BETWEEN DATE '{start}' AND DATE '{end}'"
         for table in dict.fromkeys(inputs.values())
-        if table.split(".")[0].endswith(("_stable", "_stable_candidates"))
+        if table.replace("`", "").split(".")[0].endswith(("_stable", "_stable_candidates"))
     ]
     return f"({' UNION ALL '.join(selects)})" if selects else None
 

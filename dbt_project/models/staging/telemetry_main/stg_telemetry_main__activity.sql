@@ -1,7 +1,7 @@
 -- The main ping in the common activity shape. It is sent at the end of a subsession, at the latest after a day.
 {%- set scalars = 'payload.processes.parent.scalars.browser_engagement_' %}
 with pings as (
-    select *, environment.experiments as enrolments, environment.addons.active_addons as addons
+    select *, environment.experiments as __enrolments, environment.addons.active_addons as __addons
     from {{ source('telemetry_stable', 'main_v4') }}
     where {{ in_range('date(submission_timestamp)') }}
 )
@@ -52,8 +52,8 @@ select
         'unique_domains': scalars ~ 'unique_domains_count',
         'devtools_opened': 'payload.processes.parent.scalars.devtools_toolbox_opened_count',
         'first_paint_ms': 'payload.simple_measurements.first_paint',
-        'experiments': 'array(select as struct e.key as key, e.value.branch as value from unnest(enrolments) as e)',
+        'experiments': 'array(select as struct e.key as key, e.value.branch as value from unnest(__enrolments) as e)',
         'active_addons': "array(select as struct a.key as id, a.value.name as name, json_value(a.value.version) as version,"
-            ~ " a.value.type as type, a.value.is_system as is_system from unnest(addons) as a)",
+            ~ " a.value.type as type, a.value.is_system as is_system from unnest(__addons) as a)",
     })) }}
 from pings

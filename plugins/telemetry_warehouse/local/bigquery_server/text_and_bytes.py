@@ -192,16 +192,36 @@ def _name_types_of_arguments(tree) -> None:
 
 def _name_type_of_row(argument) -> None:
     """The alias of a table or query, said for its row, is a record; known where there are bytes in it."""
-    from local_bigquery.sql.rules.typing import BYTES
     from sqlglot import exp
 
+    if isinstance(argument, exp.Struct) and _may_have_bytes(types := _types_of_members(argument)):
+        argument.type = types
     if not isinstance(argument, exp.Column) or argument.table:
         return
     for source in _sources(argument.find_ancestor(exp.Select)):
         if source.alias_or_name.casefold() == argument.name.casefold():
             row = exp.DataType(this=exp.DataType.Type.STRUCT, expressions=_fields(source), nested=True)
-            if any(part.this in BYTES for part in row.find_all(exp.DataType)):
+            if _may_have_bytes(row):
                 argument.type = row
+
+
+def _may_have_bytes(datatype) -> bool:
+    from local_bigquery.sql.rules.typing import BYTES
+    from sqlglot import exp
+
+    return any(part.this in BYTES for part in datatype.find_all(exp.DataType))
+
+
+def _types_of_members(struct):
+    """The type of a record that a query makes, of whose members some may have a type that is not known."""
+    from sqlglot import exp
+
+    fields = []
+    for member in struct.expressions:
+        value = member.expression if isinstance(member, exp.PropertyEQ) else member.unalias()
+        kind = value.type.copy() if value.type else exp.DataType.build("UNKNOWN")
+        fields.append(exp.ColumnDef(this=exp.to_identifier(member.alias_or_name or member.name), kind=kind))
+    return exp.DataType(this=exp.DataType.Type.STRUCT, expressions=fields, nested=True)
 
 
 def _sources(select) -> list:
@@ -417,13 +437,18 @@ def _like(value: bytes, pattern: bytes) -> bool:
 
 
 def _bytes_literal(value: bytes, quoted: bool) -> str:
-    text = "".join(_ESCAPED.get(b) or (chr(b) if 0x20 <= b < 0x7F else f"\\x{b:02x}") for b in value)
-    return f"b{_quoted(text)}" if quoted else text
+    text = "".join(chr(b) if 0x20 <= b < 0x7F else f"\\x{b:02x}" for b in value.replace(b"\\", b"\\\\"))
+    return f"b{_quoted(text)}" if quoted else re.sub("[\"']", r"\\\g<0>", text)
 
 
 def _text_literal(value: str) -> str:
-    escaped = (_ESCAPED.get(ord(c)) or (c if c >= " " and c != "\x7f" else f"\\x{ord(c):02x}") for c in value)
-    return _quoted("".join(escaped))
+    parts: list[str] = []
+    for c in value:
+        # A digit after two hexadecimal ones might be read as a third.
+        is_third = parts and parts[-1].startswith("\\x") and c in "0123456789abcdefABCDEF"
+        is_control = c < " " or c == "\x7f"
+        parts.append(_ESCAPED.get(c) or (f"\\x{ord(c):02x}" if is_third or is_control else c))
+    return _quoted("".join(parts))
 
 
 def _quoted(text: str) -> str:
@@ -432,7 +457,7 @@ def _quoted(text: str) -> str:
 
 
 codecs.register_error("replace_each_byte", lambda error: ("\ufffd" * (error.end - error.start), error.end))
-_ESCAPED = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Name → function, the types of its arguments and of its result.
 _FUNCTIONS = {
     "_bytes_substring": (_substring, "BLOB", "BIGINT", "BIGINT", "BLOB"),
