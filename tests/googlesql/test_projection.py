@@ -71,9 +71,9 @@ class OnReference:
         table = Table("d", "have", have)
         catalogue = self._engine.new_catalogue("rows")
         known = self._types.simple_table(table)
-        known.name_in_catalog = "have"
+        known.name_in_catalog = table.id
         catalogue.table.append(known)
-        columns, found = self._engine.evaluate(sql, catalogue, {"d.have": content(have, rows)})
+        columns, found = self._engine.evaluate(sql, catalogue, {table.id: content(have, rows)})
         return [{c.name: plain(cell, c.type) for c, cell in zip(columns, row.cell, strict=True)} for row in found]
 
 
@@ -93,10 +93,10 @@ ROW = {"r": {"a": 1, "b": 2}, "l": [{"key": "k", "value": {"a": 1, "b": 2}}]}
 
 def test_bigquery_swaps_what_is_written_by_position_and_not_what_is_written_by_name(reference):
     as_want = ", ".join(f"CAST({{}} AS {type_text(field)}) AS {field.name}" for field in WANT)
-    [swapped] = reference.rows(f"SELECT {as_want.format('r', 'l')} FROM have", HAVE, [ROW])
+    [swapped] = reference.rows(f"SELECT {as_want.format('r', 'l')} FROM `d.have`", HAVE, [ROW])
     assert swapped["r"] == {"b": 1, "a": 2} and swapped["l"][0]["value"] == {"b": 1, "a": 2}
     values = projection.by_name(HAVE, WANT, ["r", "l"], "d.want")
-    [row] = reference.rows(f"SELECT {as_want.format(*values)} FROM have AS {projection.ROW}", HAVE, [ROW])
+    [row] = reference.rows(f"SELECT {as_want.format(*values)} FROM `d.have` AS {projection.ROW}", HAVE, [ROW])
     assert row == {"r": {"b": 2, "a": 1}, "l": [{"key": "k", "value": {"b": 2, "a": 1}}]}
 
 
@@ -113,7 +113,7 @@ def test_any_records_keep_their_values_by_name_in_any_order(reference, data):
     selected = ", ".join(f"{v} AS `{f.name}`" for v, f in zip(values, want, strict=True))
     expected = [{field.name: as_wanted(row.get(field.name), field) for field in want} for row in rows]
     for columns in (cast, selected):
-        found = reference.rows(f"SELECT {columns} FROM have AS {projection.ROW}", have, rows)
+        found = reference.rows(f"SELECT {columns} FROM `d.have` AS {projection.ROW}", have, rows)
         assert sorted(found, key=repr) == sorted(expected, key=repr)
 
 

@@ -66,7 +66,7 @@ def load_what_the_schema_names() -> None:
             known = _members(fields)
             rows = cursor.execute(f"SELECT CAST(json AS VARCHAR) FROM read_ndjson_objects({files})")
             for number, text in enumerate(_texts(rows), start=1):
-                for unknown in _unknown(json.loads(text), known):
+                if unknown := _unknown(json.loads(text), known):
                     raise BigQueryError(
                         "invalid",
                         "Error while reading data, error message: JSON table encountered too many errors, giving up."
@@ -83,23 +83,31 @@ def _texts(result) -> Iterator[str]:
         yield from (text for (text,) in rows)
 
 
-def _members(fields) -> dict[str, dict | None]:
-    """The names of fields, in small letters → those of a record's members, None for what is no record."""
-    return {field.name.casefold(): _members(field.fields) if field.fields else None for field in fields}
+def _members(fields) -> tuple[set[str], dict[str, tuple]]:
+    """The names of fields, and by the name of each record what is in it."""
+    return {field.name for field in fields}, {field.name: _members(field.fields) for field in fields if field.fields}
 
 
-def _unknown(value, known: dict, path: str = "") -> Iterator[str]:
-    """The paths of a row, or of a list of records, that no field has."""
-    if isinstance(value, list):
+def _unknown(value, known: tuple, path: str = "") -> str | None:
+    """The first path of a row, or of a list of records, that no field has. Values are many, so this is kept short."""
+    if type(value) is list:
         for element in value:
-            yield from _unknown(element, known, path)
-    elif isinstance(value, dict):
-        for key, member in value.items():
-            name = key.casefold()
-            if name not in known:
-                yield path + key
-            elif known[name] is not None:
-                yield from _unknown(member, known[name], f"{path}{key}.")
+            if found := _unknown(element, known, path):
+                return found
+    elif type(value) is dict:
+        names, records = known
+        if not value.keys() <= names:
+            # Names may be in another case.
+            by_name = {name.casefold(): name for name in names}
+            for key in value:
+                if key.casefold() not in by_name:
+                    return path + key
+            value = {by_name[key.casefold()]: member for key, member in value.items()}
+        for name, of_record in records.items():
+            member = value.get(name)
+            if member is not None and (found := _unknown(member, of_record, f"{path}{name}.")):
+                return found
+    return None
 
 
 def _changes(current, given, prefix: str, path: tuple = ()) -> Iterator[str]:
