@@ -140,7 +140,7 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
             content_keyed_scalars={"k.s": {"y": -1234}},
             socket_histograms={"GC_MS": histogram({3: 4})},
             socket_keyed_histograms={"K": {"x": histogram({2: 2})}},
-            socket_scalars={"media.count": "7"},
+            socket_scalars={"media.count": 7},
             socket_keyed_scalars={"k.s": {"y": 8}},
             additional_properties={"payload": {"processes": {"parent": {"scalars": others}}}},
         ),
