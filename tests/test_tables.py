@@ -1,15 +1,16 @@
 import dataclasses
+import io
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telemetry_warehouse import bigquery, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.errors import Refused, WarehouseError
 
 SCALARS = ["STRING", "INT64", "FLOAT64", "BOOL", "DATE", "TIMESTAMP", "BYTES", "JSON", "NUMERIC"]
 names = st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), min_size=1, max_size=3, unique=True)
@@ -82,6 +83,70 @@ def test_columns_that_several_add_at_once_are_all_there(warehouse_home):
         list(pool.map(add, wider))
     found = {field.name for field in Warehouse(warehouse_home).client.get_table(table.id).schema}
     assert found == {"n", "c0", "c1", "c2", "c3", "c4", "c5"}
+
+
+nested = st.recursive(st.just("STRING"), lambda inner: structs(inner) | arrays(inner), max_leaves=4)
+
+
+@settings(max_examples=15)
+@given(old=nested, new=nested)
+def test_a_field_added_in_any_record_is_there_and_is_loaded(warehouse_home, old, new):
+    """`new` comes into every record of a column that holds `old`: one, a list, a map's values and a deeper one."""
+    shapes = (
+        "STRUCT<old {old}{more}>",
+        "ARRAY<STRUCT<old {old}{more}>>",
+        "ARRAY<STRUCT<key STRING, value STRUCT<old {old}{more}>>>",
+        "STRUCT<inner STRUCT<list ARRAY<STRUCT<old {old}{more}>>>>",
+    )
+    table = tables.Table(f"grown_{uuid.uuid4().hex[:12]}", "t", ())
+    for more in ("", f", new {new}"):
+        texts = (shape.format(old=old, more=more) for shape in shapes)
+        table = dataclasses.replace(table, columns=tuple(tables.column(f"c{n}", text) for n, text in enumerate(texts)))
+        warehouse = Warehouse(warehouse_home)
+        warehouse.ensure(table)
+        assert warehouse.missing_columns(table) == []
+        warehouse.load_rows(table, [{column.name: full(column) for column in table.columns}])
+    rows = warehouse.rows(f"SELECT * FROM {table.id}")
+    assert {column.name: full(column) for column in table.columns} in rows
+
+
+def full(field, element: bool = False):
+    """A value of a column that has every field of its type."""
+    if field.mode == "REPEATED" and not element:
+        return [full(field, element=True)] * 2
+    return {member.name: full(member) for member in field.fields} if field.fields else "x"
+
+
+def test_a_table_that_does_not_take_what_it_was_told_to_is_named_with_what_it_lacks(warehouse_home, monkeypatch):
+    warehouse = Warehouse(warehouse_home)
+    old = tables.Table(f"forgets_{uuid.uuid4().hex[:12]}", "t", (tables.column("r", "ARRAY<STRUCT<a INT64>>"),))
+    warehouse.ensure(old)
+    new = dataclasses.replace(old, columns=(tables.column("r", "ARRAY<STRUCT<a INT64, b STRING>>"),))
+    monkeypatch.setattr(warehouse.client, "update_table", lambda *_: None)
+    with pytest.raises(Refused, match=rf"{old.id}: .*does not have r\.b$"):
+        warehouse.ensure(new)
+    monkeypatch.undo()
+    warehouse.ensure(new)
+
+
+def test_rows_that_a_load_leaves_out_are_told_of(warehouse_home):
+    warehouse = Warehouse(warehouse_home)
+    table = tables.Table(f"counted_{uuid.uuid4().hex[:12]}", "t", (tables.column("n", "INT64"),))
+    warehouse.ensure(table)
+    config = bigquery.load_config(table)
+    config.max_bad_records = 1
+    job = warehouse.client.load_table_from_file(io.BytesIO(b'{"n": 1}\n{"n": "x"}\n'), table.id, job_config=config)
+    with pytest.raises(WarehouseError, match="wrote 1 rows of the 2 that were sent"):
+        bigquery.written(job, table, 2)
+
+
+def test_text_is_loaded_as_it_is(warehouse_home):
+    warehouse = Warehouse(warehouse_home)
+    table = tables.Table(f"texts_{uuid.uuid4().hex[:12]}", "t", (tables.column("s", "STRING"),))
+    warehouse.ensure(table)
+    texts = ["2026-1-5", "2026-01-05T10:00:00Z", "1e3", "true", "C:\\x41"]
+    warehouse.load_rows(table, ({"s": text} for text in texts))
+    assert {row["s"] for row in warehouse.rows(f"SELECT s FROM {table.id}")} == set(texts)
 
 
 def test_an_answer_of_many_pages_has_all_its_rows(warehouse_home):

@@ -438,7 +438,7 @@ def _like(value: bytes, pattern: bytes) -> bool:
 
 def _bytes_literal(value: bytes, quoted: bool) -> str:
     text = "".join(chr(b) if 0x20 <= b < 0x7F else f"\\x{b:02x}" for b in value.replace(b"\\", b"\\\\"))
-    return f"b{_quoted(text)}" if quoted else re.sub("[\"']", r"\\\g<0>", text)
+    return f"b{_quoted(text)}" if quoted else re.sub("[\"'`]", r"\\\g<0>", text)
 
 
 def _text_literal(value: str) -> str:
