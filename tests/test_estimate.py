@@ -15,7 +15,7 @@ from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.estimate import Estimator, Query, Scan, estimate, stage_estimates
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
-from telemetry_warehouse.tables import Table, column
+from telemetry_warehouse.tables import Table, column, quoted
 
 FIRST = date(2026, 3, 1)
 COLUMNS = (
@@ -354,7 +354,7 @@ class Stage:
 
     def publishing(self, warehouse: Warehouse) -> Query:
         jobs = [j for j in warehouse.client.list_jobs(max_results=50) if j.labels.get("stage") == "publish"]
-        job = next(job for job in jobs if self.candidate in job.query)
+        job = next(job for job in jobs if quoted(self.candidate) in job.query)
         return Query(job.query, {parameter.name: parameter.value for parameter in job.query_parameters})
 
 

@@ -156,7 +156,7 @@ def test_every_query_names_days_then_sample_then_client_as_constants(warehouse):
     jobs = warehouse.client.list_jobs(min_creation_time=began, all_users=True)
     sent = [job.query for job in jobs if job.job_type == "query" and OTHER in job.query]
     reads = [select for query in sent for select in query.split("UNION ALL")]
-    assert sorted(re.search(r"FROM (\S+)", select)[1] for select in reads) == [DAILY, FLIGHT, MAIN]
+    assert sorted(re.search(r"FROM (\S+)", select)[1].replace("`", "") for select in reads) == [DAILY, FLIGHT, MAIN]
     samples = ", ".join(map(str, sorted({sample_id(ONE), sample_id(OTHER)})))
     for select in reads:
         day = "submission_date" if DAILY in select else "DATE(submission_timestamp)"

@@ -169,7 +169,7 @@ class Estimator:
             for n, (condition, path) in numbered.items()
         ]
         admitted = _any_of({condition for condition, _ in wanted}) or "TRUE"
-        [row] = self._warehouse.rows(f"SELECT {', '.join(sizes)} FROM {quoted(table)} WHERE {admitted}")
+        [row] = self._warehouse.rows(f"SELECT {', '.join(sizes)} FROM {table} WHERE {admitted}")
         return {wanted: row[f"c{n}"] or 0 for n, wanted in numbered.items()}
 
     def _look_up(self, table_id: str) -> Table:
@@ -213,7 +213,7 @@ class Estimator:
             admitted = _any_of(everything[()])
             alias = tree.this.alias_or_name
             if not self._warehouse.rows(
-                f"SELECT 1 FROM {quoted(target)} AS `{alias}` WHERE ({admitted}) AND IFNULL({kept}, TRUE) LIMIT 1"
+                f"SELECT 1 FROM {target} AS `{alias}` WHERE ({admitted}) AND IFNULL({kept}, TRUE) LIMIT 1"
             ):
                 return []
         return [self._read(exp.select("1").from_(tree.this.copy()).where(where.copy())), {target: everything}]

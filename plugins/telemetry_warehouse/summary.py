@@ -8,6 +8,7 @@ from telemetry_warehouse import lineage
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.querying import print_grid
 from telemetry_warehouse.schemas import TypeName
+from telemetry_warehouse.tables import quoted
 
 _ALWAYS = "2000-01-01"
 
@@ -63,7 +64,8 @@ def _pings(warehouse) -> list[tuple]:
 
 def _count(warehouse, table: str) -> int:
     try:
-        return warehouse.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE submission_timestamp >= '{_ALWAYS}'")[0]["n"]
+        of_table = f"SELECT COUNT(*) AS n FROM {quoted(table)} WHERE submission_timestamp >= '{_ALWAYS}'"
+        return warehouse.rows(of_table)[0]["n"]
     except NotFound:
         return 0
 
