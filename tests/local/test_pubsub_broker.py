@@ -7,6 +7,7 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -52,6 +53,19 @@ class Clients:
 
 @pytest.fixture
 def broker():
+    with started_broker() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def broker_once():
+    """For tests that leave nothing behind."""
+    with started_broker() as server:
+        yield server
+
+
+@contextmanager
+def started_broker():
     with temporary_home({"WAREHOUSE_PUBSUB_SERVER": "broker"}) as settings:
         server = PubSub(settings, ports.remembered(settings.home))
         server.start()
@@ -135,6 +149,34 @@ def test_publish_refuses_what_pub_sub_refuses(broker):
     for refused in (["a"] * 1001, ["x" * 10_000_001], []):
         with pytest.raises(exceptions.InvalidArgument):
             clients.publish(refused)
+
+
+@pytest.mark.parametrize(
+    "message, why",
+    [
+        ({}, "no data and no attributes"),
+        ({"attributes": {"a": "x" * 1025}}, "1,025 bytes"),
+        ({"attributes": {"k" * 257: ""}}, "257 bytes"),
+        ({"attributes": {"": "x"}}, "without a name"),
+        ({"attributes": {"googclient": "x"}}, "begins with 'goog'"),
+        ({"attributes": {str(n): "" for n in range(101)}}, "101 attributes"),
+    ],
+)
+def test_one_message_that_pub_sub_refuses_has_its_request_refused(broker_once, message, why):
+    clients = Clients(broker_once.home)
+    messages = [types.PubsubMessage(data=b"good"), types.PubsubMessage(**message)]
+    with pytest.raises(exceptions.InvalidArgument, match=f"message 2 of the request: .*{why}"):
+        clients._publisher.publish(topic=TOPIC, messages=messages, retry=None, timeout=10)
+    assert clients.pull(wait=False) == []
+
+
+def test_a_request_of_ack_ids_is_as_large_as_pub_sub_takes(broker_once):
+    subscriber = Clients(broker_once.home)._subscriber
+    for ack_ids in ([], ["1-" + "1" * 200] * 2600):
+        request = {"subscription": SUBSCRIPTION, "ack_ids": ack_ids}
+        for call in (subscriber.acknowledge, subscriber.modify_ack_deadline):
+            with pytest.raises(exceptions.InvalidArgument, match="ack_ids|524288"):
+                call(request=request | ({} if call == subscriber.acknowledge else {"ack_deadline_seconds": 10}))
 
 
 def test_what_the_broker_does_not_do_it_says(broker):
