@@ -48,23 +48,6 @@ def walk_object(text: str, start: int, read: Callable[[str, int, int], int]) -> 
         position = skip_whitespace(text, _after(text, position, ","))
 
 
-def walk_array(text: str, start: int, read: Callable[[int, int], int]) -> int:
-    """Calls read(number of the element, where it starts) for each element of the array at `start`.
-
-    Otherwise like `walk_object`.
-    """
-    position = skip_whitespace(text, _after(text, start, "["))
-    if text.startswith("]", position):
-        return position + 1
-    number = 0
-    while True:
-        position = skip_whitespace(text, read(number, position))
-        if text.startswith("]", position):
-            return position + 1
-        position = skip_whitespace(text, _after(text, position, ","))
-        number += 1
-
-
 def _expect(text: str, position: int, character: str) -> None:
     if not text.startswith(character, position):
         raise JSONDecodeError(f"Expecting {character!r}", text, position)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LIVE_DAYS = 30
 STABLE_DAYS = 775
+# A step takes about 15 ns. Patterns that are in use need tens, or one for each character of a text.
+BACKTRACK_LIMIT = 10_000
 DEFAULT_PATHS = {
     "client_id": ("clientId", "client_id", "client_info.client_id"),
     "app_name": ("application.name", "app_name"),
@@ -109,11 +111,20 @@ class DocumentType:
 
 
 def compile_schema(schema: dict):
-    """The validator of a JSON Schema. Raises ValueError, TypeError or jsonschema_rs.ReferencingError for a bad one."""
+    """The validator of a JSON Schema, whose time is bounded whatever its patterns are and whatever it validates.
+
+    Patterns are matched in linear time. Where one has a lookaround or a back-reference, which that cannot do, no match
+    takes more than BACKTRACK_LIMIT steps; a text that needs more does not pass, be it under `not`.
+    Raises ValueError, TypeError or jsonschema_rs.ReferencingError for a bad schema.
+    """
     import jsonschema_rs
 
+    bounded = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACK_LIMIT)
     # offline: a schema must never make the warehouse fetch something from the network.
-    return jsonschema_rs.validator_for(schema, offline=True)
+    try:
+        return jsonschema_rs.validator_for(schema, offline=True, pattern_options=jsonschema_rs.RegexOptions())
+    except jsonschema_rs.ValidationError:
+        return jsonschema_rs.validator_for(schema, offline=True, pattern_options=bounded)
 
 
 def fingerprint(directories: Iterable[Path]) -> tuple:

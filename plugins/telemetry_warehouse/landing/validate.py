@@ -1,11 +1,13 @@
 """The schema's step: the document's type is one of ours, and the document is as its schema says."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 from telemetry_warehouse.landing.message import Rejected
 from telemetry_warehouse.schemas import DocumentType, TypeName
 
 _MAX_MESSAGE = 500
+_MAX_FAULTS = 1000
 
 
 class UnknownType(LookupError):
@@ -36,3 +38,16 @@ def problem(document: dict, validator, sensitive: bool) -> Rejected | None:
         return Rejected("schema", f"not as {'/'.join(map(str, error.schema_path))} says"[:_MAX_MESSAGE], error)
     where = ".".join(map(str, error.instance_path)) or "the document"
     return Rejected("schema", f"{where}: {error.message}"[:_MAX_MESSAGE], error)
+
+
+def faults(document: dict, validator) -> set[tuple] | None:
+    """What is wrong with a document and where, without its values; None where that is too much or too deep to list."""
+    try:
+        errors = list(islice(validator.iter_errors(document), _MAX_FAULTS + 1))
+    except ValueError:
+        return None
+    found = set()
+    for error in errors:
+        missing = error.message if error.kind.name == "required" else None
+        found.add((tuple(error.instance_path), tuple(error.schema_path), missing))
+    return found if len(errors) <= _MAX_FAULTS else None
