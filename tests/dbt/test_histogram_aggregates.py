@@ -174,6 +174,34 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
     assert found(project) == expected
 
 
+def test_a_map_with_too_many_names_is_counted_and_not_carried(project):
+    many = {f"INVENTED_{n}": histogram({1: 1}) for n in range(5001)}
+    numbers = dict.fromkeys(many, "7")
+    project.load(
+        "main",
+        [
+            main_ping(DAY, "d1", "c1", histograms=many | {"P": histogram({0: 1})}),
+            main_ping(DAY, "d2", "c1", histograms={"P": histogram({0: 1})}, content_histograms=many),
+            main_ping(DAY, "d3", "c1", keyed_histograms={"K": many, "L": {"x": histogram({0: 1})}}),
+            main_ping(DAY, "d4", "c1", keyed_histograms={name: {"x": one} for name, one in many.items()}),
+            main_ping(DAY, "d5", "c1", content_scalars=numbers, keyed_scalars={"k": numbers}),
+        ],
+    )
+    project.build("histogram_aggregates_v1", DAY)
+    over, whole = "over 5000 names", 10**9
+    counted = {
+        (over, ""): (1, 1, [(5000, 1, whole)]),
+        ("content/" + over, ""): (1, 2, [(5000, 2, whole)]),
+        ("K", over): (1, 1, [(5000, 1, whole)]),
+        (over, over): (1, 1, [(5000, 1, whole)]),
+        ("k", over): (1, 1, [(5000, 1, whole)]),
+    }
+    expected = {(DAY, None, *name, "scalar/2-digits"): row for name, row in counted.items()}
+    expected[DAY, None, "P", "", "0/10/1-100"] = (1, 1, [(0, 1, whole)])
+    expected[DAY, None, "L", "x", "0/10/1-100"] = (1, 1, [(0, 1, whole)])
+    assert found(project) == expected
+
+
 def test_a_scalar_keeps_its_two_leading_digits_rounded_down_whatever_its_size(project):
     values = [0, 9, 10, 99, 100, 109, 12345, -9, -10, -99, -100, -101, -12345, 10**18 - 1, INT64_MAX, -INT64_MAX - 1]
     project.load("main", [main_ping(DAY, f"d{n}", f"c{n}", uri_count=value) for n, value in enumerate(values)])

@@ -26,6 +26,7 @@ COUNTED = (
 AVERAGED = ("memory_mb", "unique_domains", "first_paint_ms")
 LARGEST = ("unique_domains", "concurrent_tabs", "concurrent_windows")
 UNIT = 10**9
+LEAST_CLIENTS = 50
 
 
 def mode_last(values: list):
@@ -313,7 +314,8 @@ def histogram_aggregates(pings: list[dict], by_build: bool = False) -> dict[tupl
 
 
 def distributions(aggregates, axis: str, build: str | None, first: date, last: date) -> dict[tuple, dict]:
-    """Aggregates over all and over each channel and system; by build, a week's of the builds made on one day."""
+    """Aggregates over all and over each channel and system, of LEAST_CLIENTS or more; by build, a week's of the builds
+    made on one day."""
     sums = defaultdict(lambda: [0, Counter()])
     for row in aggregates:
         night = row["submission_date"]
@@ -335,6 +337,7 @@ def distributions(aggregates, axis: str, build: str | None, first: date, last: d
         series: dict(zip(names, series, strict=True))
         | {"n_clients": clients, "buckets": [{"bucket": b, "clients": n} for b, n in sorted(buckets.items())]}
         for series, (clients, buckets) in sums.items()
+        if clients >= LEAST_CLIENTS
     }
 
 
