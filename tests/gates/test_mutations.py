@@ -118,6 +118,12 @@ FAULTS = [
           replacing(buckets="array(select as struct b.bucket as bucket, b.pings as pings, b.clients as clients"
                             " from unnest(buckets) as b where b.bucket < 10)"),
           "counts_as_in_pings"),
+    Fault("every series has become many", HISTOGRAMS,
+          "select clean.* replace (concat(probe, cast(n as string)) as probe) from {clean}"
+          " cross join unnest(generate_array(1, 100)) as n", "series_of_another_magnitude"),
+    Fault("series of single clients are searched", DISTRIBUTIONS,
+          "select * from {clean} union all select * replace (1 as n_clients, 'INVENTED' as probe) from {clean}"
+          " where channel is null and os is null", "series_are_of_50_clients_or_more"),
     Fault("clients are lost when channels are added up", DISTRIBUTIONS,
           replacing(n_clients="if(channel is null, n_clients - 1, n_clients)"), "whole_holds_all_clients"),
     Fault("clients of no channel count as one of their own", DISTRIBUTIONS,
@@ -149,8 +155,8 @@ def sent():
         yield orjson.dumps(document), attributes
     for data, attributes in flights(FIRST, LAST):
         document = orjson.loads(data)
-        # The aircraft of one airline's end of the alphabet, and as small a share of the flights without one.
-        if document["tail_number"].endswith("9AA") if document["client_id"] else zlib.crc32(data) % 40 == 0:
+        # The aircraft of one airline, for series of 50 clients and more, and a small share of the flights without one.
+        if document["tail_number"].endswith("AA") if document["client_id"] else zlib.crc32(data) % 40 == 0:
             yield data, attributes
 
 

@@ -50,4 +50,4 @@ select
     array_agg(struct(bucket as bucket, clients as clients) order by bucket) as buckets
 from per_bucket
 group by {{ series }}
-having sum(n_clients) >= {{ least_clients() }}
+having sum(per_bucket.n_clients) >= {{ least_clients() }}
