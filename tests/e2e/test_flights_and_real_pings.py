@@ -474,7 +474,11 @@ def test_distributions(chain, expected):
     wanted = {}
     for axis, (aggregates, build) in sides.items():
         wanted |= plain.distributions(aggregates.values(), axis, build, FIRST, LAST)
-    assert_same(found, wanted, *series)
+    if expected.app_name == "Firefox":
+        assert expected.histogram_aggregates and not wanted  # the real pings are of too few clients
+        assert found == []
+    else:
+        assert_same(found, wanted, *series)
 
 
 def test_six_weeks_with_storms_and_pings_of_few_clients_raise_no_alert(chain, expected):
