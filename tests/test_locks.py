@@ -1,7 +1,6 @@
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -77,7 +76,5 @@ def test_the_lock_is_free_once_its_holder_is_killed(warehouse_home, warehouse_en
 
 def test_a_lock_server_that_does_not_answer_is_one_clear_line():
     settings = Settings.load({"WAREHOUSE_LOCK_URL": "postgresql://127.0.0.1:1/nothing"})
-    began = time.monotonic()
     with pytest.raises(NotRunning, match="WAREHOUSE_LOCK_URL"), table_lock(settings, "d.t", "me"):
         pass
-    assert time.monotonic() - began < 60

@@ -85,6 +85,14 @@ def waiting(warehouse) -> int:
         return len(pull_batch(subscription, leases, datetime.now(UTC) + timedelta(days=1), threading.Event()).messages)
 
 
+def comes_to_wait(warehouse, wanted: int) -> bool:
+    """Whether so many messages wait, at the latest when every lease has ended."""
+    give_up = time.monotonic() + 2 * pull.ACK_DEADLINE_SECONDS
+    while (found := waiting(warehouse)) < wanted and time.monotonic() < give_up:
+        pass
+    return found == wanted
+
+
 def test_pings_land_with_either_server(either_warehouse):
     warehouse = either_warehouse
     document_type = make_type(warehouse)
@@ -346,13 +354,9 @@ def test_a_lander_that_is_killed_loses_nothing(warehouse, where, copies):
     assert crash.returncode == -9, crash.stderr
 
     # With one more message it is another batch, whose jobs BigQuery has not seen.
-    time.sleep(11)
     publish(warehouse.settings, messages(document_type, [{"n": 300}]))
-    received, give_up = 0, time.monotonic() + 60
-    while received < 302 and time.monotonic() < give_up:
-        received += land(warehouse, until_empty=True).received
-
-    assert received == 302
+    assert comes_to_wait(warehouse, 302)
+    assert land(warehouse, until_empty=True).received == 302
     found = Counter(row["n"] for row in live(warehouse, document_type, "n"))
     assert found == dict.fromkeys(range(300), copies) | {300: 1}
     # Its job has the same messages as before, and BigQuery knows it.
@@ -364,12 +368,16 @@ def test_what_is_in_flight_stays_leased_and_is_given_back_on_leaving(warehouse, 
     document_type = make_type(warehouse)
     subscription = Subscription(warehouse.settings)
     publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(50)]))
+    # Within a deadline they are leased three times: after four, none of the messages' first deadlines is left.
+    leased_again, lease = threading.Semaphore(0), subscription.lease
+    monkeypatch.setattr(subscription, "lease", lambda *arguments: (lease(*arguments), leased_again.release()))
     with Leases(subscription) as leases:
         batch = pull_batch(subscription, leases, datetime.now(UTC), threading.Event())
         assert len(batch.messages) == 50
         # As a lander that died would leave them, but for the thread.
-        subscription.lease([m.ack_id for m in batch.messages], 10)
-        time.sleep(14)
+        lease([m.ack_id for m in batch.messages], 10)
+        for _ in range(4):
+            leased_again.acquire()
         assert waiting(warehouse) == 0
     assert waiting(warehouse) == 50
 
@@ -466,10 +474,7 @@ def test_where_every_row_is_refused_landing_stops_with_the_reason_and_keeps_the_
     publish(warehouse.settings, messages(document_type, [{"n": n} for n in range(300)]))
     with pytest.raises(BadRequest):
         land(warehouse, until_empty=True)
-    give_up = time.monotonic() + 60
-    while (found := waiting(warehouse)) < 300 and time.monotonic() < give_up:
-        pass
-    assert found == 300
+    assert comes_to_wait(warehouse, 300)
 
 
 def test_a_type_whose_table_cannot_take_its_columns_stops_no_other(warehouse):
