@@ -58,6 +58,14 @@ def _is_of_run(pid: int, folder: Path) -> bool:
         return False
 
 
+def _is_resource_tracker(pid: int) -> bool:
+    """Python's own: it ends with the process that it works for, which would otherwise complain."""
+    try:
+        return any("multiprocessing.resource_tracker" in word for word in _words(pid, "cmdline"))
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _words(pid: int, file: str) -> list[str]:
     return os.fsdecode(Path(f"/proc/{pid}/{file}").read_bytes()).split("\0")
 
@@ -75,7 +83,7 @@ def main() -> None:
     folder, run = Path(sys.argv[1]), os.getppid()
     sys.stdin.buffer.read()
     quick_until = time.monotonic() + _GRACE_SECONDS
-    while left := [pid for pid in of_run(folder) if pid != run]:
+    while left := [pid for pid in of_run(folder) if pid != run and not _is_resource_tracker(pid)]:
         for pid in left:
             _end(pid, at_once=time.monotonic() > quick_until)
         time.sleep(POLL_SECONDS)
