@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from telemetry_warehouse.errors import SettingsError
 from telemetry_warehouse.fields import MARK, SchemaError, follow, resolver
+from telemetry_warehouse.no_clients import no_clients
 
 _ACTIONS = ("drop", "hash")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -62,8 +63,13 @@ class Redaction:
         _Pass(self, suspicious, hashed).within(self.tree.root, document)
 
     def hashed(self, value: object) -> str:
-        """The keyed hash of a value; of UUIDs that differ in case only, the same one."""
+        """The keyed hash of a value; of UUIDs that differ in case only, the same one.
+
+        An id that names no client is itself: hashed, it would be one client's.
+        """
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        if text.lower() in no_clients().values():
+            return text
         is_uuid = _UUID.fullmatch(text)
         digest = hmac.new(self._key, (text.lower() if is_uuid else text).encode(), hashlib.sha256).digest()
         # As UUIDs made from names have it; Python 3.13 does not know version 8, for the writer's own bits.

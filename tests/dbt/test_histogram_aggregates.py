@@ -5,7 +5,7 @@ import random
 from datetime import date, timedelta
 
 from tests.dbt.project import histogram, main_ping
-from tests.e2e.plain import two_digits
+from tests.e2e.plain import NO_CLIENTS, two_digits
 
 DAY = date(2026, 3, 1)
 INT64_MAX = 2**63 - 1
@@ -22,7 +22,7 @@ def random_pings(seed: int) -> list[dict]:
         main_ping(
             DAY + timedelta(days=chance.randrange(2)),
             f"d{n}",
-            chance.choice([None, *(f"c{c}" for c in range(8))]),
+            chance.choice([*NO_CLIENTS, *(f"c{c}" for c in range(8))]),
             os=chance.choice(["a", None]),
             histograms={probe: one() for probe in ("P", "Q") if chance.random() < 0.7},
             keyed_histograms={"K": {key: one() for key in "xy" if chance.random() < 0.5}},
@@ -40,7 +40,7 @@ def expected(pings: list[dict]) -> dict[tuple, tuple]:
         keyed = [(p["key"], h["key"], h["value"]) for p in ping["payload"]["keyed_histograms"] for h in p["value"]]
         for probe, key, hist in plain + keyed:
             values = {int(v["key"]): v["value"] for v in hist["values"] if v["value"] > 0}
-            if ping["client_id"] is None or not values:
+            if ping["client_id"] in NO_CLIENTS or not values:
                 continue
             layout = f"{hist['histogram_type']}/{hist['bucket_count']}/{'-'.join(map(str, hist['range']))}"
             day = date.fromisoformat(ping["submission_timestamp"][:10])

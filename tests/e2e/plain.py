@@ -26,6 +26,12 @@ COUNTED = (
 AVERAGED = ("memory_mb", "unique_domains", "first_paint_ms")
 LARGEST = ("unique_domains", "concurrent_tabs", "concurrent_windows")
 UNIT = 10**9
+# Ids that name no client, and why.
+NO_CLIENTS = {
+    None: "no client_id",
+    "00000000-0000-0000-0000-000000000000": "all-zero client_id",
+    "c0ffeec0-ffee-c0ff-eec0-ffeec0ffeec0": "canary client_id",
+}
 
 
 def mode_last(values: list):
@@ -64,7 +70,7 @@ def deduplicated(pings: list[dict], look_back: int = 2) -> list[dict]:
 def clients_daily(pings: list[dict]) -> dict[tuple, dict]:
     of_client = defaultdict(list)
     for ping in sorted(pings, key=lambda ping: (ping["submission_timestamp"], ping["document_id"])):
-        if ping["client_id"] is not None:
+        if ping["client_id"] not in NO_CLIENTS:
             of_client[ping["submission_timestamp"].date(), ping["app_name"], ping["client_id"]].append(ping)
     return {key: _client_day(key, of_day) for key, of_day in of_client.items()}
 
@@ -118,11 +124,13 @@ def addons(installed: list[dict]) -> list[dict]:
 
 
 def clients_left_out(pings: list[dict]) -> dict[tuple, dict]:
-    left = Counter((p["submission_timestamp"].date(), p["app_name"]) for p in pings if p["client_id"] is None)
-    return {
-        key: {"submission_date": key[0], "app_name": key[1], "reason": "no client_id", "pings": n, "clients": 0}
-        for key, n in left.items()
-    }
+    left = Counter(
+        (p["submission_timestamp"].date(), p["app_name"], NO_CLIENTS[p["client_id"]])
+        for p in pings
+        if p["client_id"] in NO_CLIENTS
+    )
+    names = ("submission_date", "app_name", "reason")
+    return {key: dict(zip(names, key, strict=True)) | {"pings": n, "clients": 0} for key, n in left.items()}
 
 
 def clients_first_seen(daily: dict) -> dict[tuple, dict]:
@@ -301,7 +309,7 @@ def histogram_aggregates(pings: list[dict], by_build: bool = False) -> dict[tupl
     for ping in pings:
         day = ping["submission_timestamp"].date()
         for probe, key, layout, counts in ping["histograms"]:
-            if ping["client_id"] is not None and any(counts.values()):
+            if ping["client_id"] not in NO_CLIENTS and any(counts.values()):
                 series = (day, *(ping[name] for name in of_ping), probe, key, layout)
                 of_series[series][ping["client_id"]].update(counts)
                 n_pings[series] += 1

@@ -461,7 +461,7 @@ def test_clients_left_out(chain, expected):
     rows = read(chain, "monitoring.clients_left_out_v1", expected.app_name)
     left_out = plain.clients_left_out(expected.pings)
     assert bool(left_out) == (expected.app_name == "Fleet")  # cancelled flights that no aircraft was named for
-    assert {(row["submission_date"], row["app_name"]): row for row in rows} == left_out and len(rows) == len(left_out)
+    assert_same(rows, left_out, "submission_date", "app_name", "reason")
 
 
 def test_distributions(chain, expected):

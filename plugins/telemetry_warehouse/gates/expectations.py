@@ -7,6 +7,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.no_clients import no_clients
 from telemetry_warehouse.tables import Table
 
 SEVERITIES = ("critical", "warning")
@@ -60,11 +61,15 @@ class Expectation:
 def pings(inputs: dict[str, str], start: date, end: date) -> str | None:
     """{pings}: the pings of every stable table among `inputs`, by the columns that all of them have; None without any.
 
-    A new ping type is among them as soon as the model reads it.
+    A new ping type is among them as soon as the model reads it. An id that names no client is NULL, as in the common
+    shapes, and `why_no_client` says why.
     """
+    ids = ", ".join(repr(client) for client in no_clients().values())
+    why = " ".join(f"WHEN {client!r} THEN {reason!r}" for reason, client in no_clients().items())
     selects = [
-        "SELECT DATE(submission_timestamp) AS submission_date, submission_timestamp, document_id, client_id, sample_id,"
-        " normalized_app_name AS app_name, normalized_channel AS channel, normalized_os AS os,"
+        "SELECT DATE(submission_timestamp) AS submission_date, submission_timestamp, document_id,"
+        f" IF(client_id IN ({ids}), NULL, client_id) AS client_id, CASE client_id {why} END AS why_no_client,"
+        " sample_id, normalized_app_name AS app_name, normalized_channel AS channel, normalized_os AS os,"
         f" normalized_country_code AS country FROM {table}"
         f" WHERE DATE(submission_timestamp) BETWEEN DATE '{start}' AND DATE '{end}'"
         for table in dict.fromkeys(inputs.values())

@@ -1,0 +1,13 @@
+"""Ids that stand where a client's would and name no client."""
+
+from functools import cache
+
+import yaml
+
+from telemetry_warehouse.settings import ROOT
+
+
+@cache
+def no_clients() -> dict[str, str]:
+    """The ids, lower-case, by why they name no client, as dbt's models know them."""
+    return yaml.safe_load((ROOT / "dbt_project" / "dbt_project.yml").read_text())["vars"]["no_clients"]
