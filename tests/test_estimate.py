@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from time import time_ns
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -359,10 +358,9 @@ class Stage:
 
 
 def staged(warehouse: Warehouse, table: Table) -> Stage:
-    started, token = datetime.now(UTC), time_ns() // 1000
+    started, token = datetime.now(UTC), announce(warehouse, table, "test")
     candidate = f"estimate_test_candidates.{table.name}__{day(1):%Y%m%d}_{day(1):%Y%m%d}__{token}"
     warehouse.ensure_dataset("estimate_test_candidates")
-    announce(warehouse, table, token, "test")
     columns = "*, FALSE AS _deleted" if table.merge_key else "*"
     warehouse.query(f"CREATE TABLE {candidate} AS SELECT {columns} FROM {WHOLE.id} WHERE day = '{day(1)}'")
     judge(warehouse, table, candidate, {}, day(1), day(1), "test")

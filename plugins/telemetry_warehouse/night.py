@@ -79,7 +79,7 @@ def stale_days(warehouse: Warehouse, before: date) -> list[date]:
     days = {"oldest": _oldest_to_rebuild(warehouse, before), "last": before - timedelta(days=1)}
     built = warehouse.rows(
         "SELECT table_name, start_date, end_date, started_at FROM monitoring.pipeline_runs"
-        " WHERE status = 'published' AND end_date >= @oldest AND start_date <= @last",
+        " WHERE status = 'published' AND end_date >= @oldest AND start_date <= @last ORDER BY token",
         days,
     )
     known = lineage.load(warehouse.settings)
@@ -92,7 +92,7 @@ def stale_days(warehouse: Warehouse, before: date) -> list[date]:
         newest: dict[str, datetime] = {}
         for run in built:
             if run["start_date"] <= row["submission_date"] <= run["end_date"]:
-                newest[run["table_name"]] = max(run["started_at"], newest.get(run["table_name"], run["started_at"]))
+                newest[run["table_name"]] = run["started_at"]
         holders = [newest[step.table] for step in known.select(f"{table}+") if step.table in newest]
         if table in newest and row["landed_at"] > min(holders):
             stale.add(row["submission_date"])

@@ -111,9 +111,8 @@ def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, 
 def sole_writer(warehouse: Warehouse, table: Table, run_id: str) -> Iterator[int]:
     """Holds the table's lock for the block and gives the token to publish with; raises what table_lock raises."""
     holder = f"{run_id} on {socket.gethostname()}-{os.getpid()}"
-    with table_lock(warehouse.settings, table.id, holder) as token:
-        announce(warehouse, table, token, holder)
-        yield token
+    with table_lock(warehouse.settings, table.id, holder):
+        yield announce(warehouse, table, holder)
 
 
 def definition(warehouse: Warehouse, step: Step) -> Table:

@@ -91,7 +91,7 @@ def _reads(warehouse) -> list[tuple]:
 
     runs = warehouse.rows(
         "SELECT table_name, start_date, end_date, token, started_at, ended_at FROM monitoring.pipeline_runs"
-        " WHERE status = 'published' QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY ended_at DESC) = 1"
+        " WHERE status = 'published' QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY token DESC) = 1"
     )
     return [
         (run["table_name"], f"{run['start_date']}..{run['end_date']}", *(f"{part.bytes:,}" for part in parts.values()))

@@ -73,8 +73,9 @@ def test_a_stage_asks_once_what_was_published(chain, simulated):
     began = datetime.now(UTC)
     stages.run(chain, step(chain, "clients_last_seen_v1"), LAST, LAST, "asks once", print)
     jobs = chain.client.list_jobs(min_creation_time=began)
-    asked = [job for job in jobs if job.job_type == "query" and "FROM monitoring.pipeline_runs" in job.query]
-    assert len(asked) == 1
+    asked = [job.query for job in jobs if job.job_type == "query" and "FROM monitoring.pipeline_runs" in job.query]
+    # The token that it leaves, which is larger than any before, is another question.
+    assert len([query for query in asked if "monitoring.publish_tokens" not in query]) == 1
 
 
 def test_a_table_that_goes_on_from_a_day_never_built_is_refused_with_what_to_run(chain, simulated):

@@ -1,7 +1,6 @@
 """Judging candidates and publishing them, on the real emulator."""
 
 import dataclasses
-import time
 from datetime import date, timedelta
 
 import pytest
@@ -65,8 +64,7 @@ def rows(warehouse):
     warehouse.drop(ROWS.id)
     warehouse._ensured.clear()
     warehouse.create(ROWS)
-    token = time.time_ns() // 1000
-    announce(warehouse, ROWS, token, "test")
+    token = announce(warehouse, ROWS, "test")
     return token
 
 
@@ -251,7 +249,7 @@ def test_an_empty_candidate_empties_its_days(warehouse, rows):
 
 def test_a_holder_that_lost_the_lock_cannot_publish(warehouse, rows):
     publish(warehouse, ROWS, candidate_of(warehouse, "mine", ("DATE '2013-02-01'", "'a'", 1)), DAY, DAY, rows)
-    announce(warehouse, ROWS, rows + 1, "the retry")
+    announce(warehouse, ROWS, "the retry")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, ROWS, candidate_of(warehouse, "late", ("DATE '2013-02-01'", "'b'", 1)), DAY, DAY, rows)
     assert [client for _, client, _ in published(warehouse)] == ["a"]
@@ -275,7 +273,7 @@ def test_a_publish_and_its_record_are_there_together_or_not_at_all(warehouse, ro
     with pytest.raises(BadRequest):
         publish(warehouse, ROWS, late, DAY, DAY, rows, {"run": "a broken night", "no_such_column": 1})
     assert [client for _, client, _ in published(warehouse)] == ["a"]
-    announce(warehouse, ROWS, rows + 1, "the retry")
+    announce(warehouse, ROWS, "the retry")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, ROWS, late, DAY, DAY, rows, {"run": "a late night"})
     assert recorded(warehouse, ROWS, rows) == [row]
@@ -284,8 +282,7 @@ def test_a_publish_and_its_record_are_there_together_or_not_at_all(warehouse, ro
 def test_a_merge_and_its_record_are_there_together_or_not_at_all(warehouse):
     warehouse.drop(FIRSTS.id)
     warehouse.create(FIRSTS)
-    token = time.time_ns() // 1000
-    announce(warehouse, FIRSTS, token, "test")
+    token = announce(warehouse, FIRSTS, "test")
     columns = "client_id, first_seen_date, _deleted"
     candidate = candidate_of(warehouse, "merged", ("'a'", "DATE '2013-02-01'", "FALSE"), columns=columns)
     with pytest.raises(BadRequest):
@@ -312,8 +309,7 @@ def test_a_merge_inserts_updates_and_deletes_by_key_and_leaves_the_rest(warehous
     warehouse.drop(FIRSTS.id)
     warehouse.create(FIRSTS)
     columns = "client_id, first_seen_date, _deleted"
-    token = time.time_ns() // 1000
-    announce(warehouse, FIRSTS, token, "test")
+    token = announce(warehouse, FIRSTS, "test")
     publish(
         warehouse,
         FIRSTS,
@@ -344,6 +340,6 @@ def test_a_merge_inserts_updates_and_deletes_by_key_and_leaves_the_rest(warehous
         ("c", "2013-02-01"),
         ("d", "2013-03-01"),
     ]
-    announce(warehouse, FIRSTS, token + 1, "newer")
+    announce(warehouse, FIRSTS, "newer")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, FIRSTS, "gates_test_candidates.merge1", DAY, DAY, token)

@@ -42,10 +42,9 @@ def test_a_publish_that_is_killed_within_its_transaction_is_no_publish(warehouse
         ("new", f"SELECT DATE '{DAY}' AS submission_date, MAX(n0 * n1 + n2) AS n FROM {ENDLESS}"),
     ):
         warehouse.query(f"CREATE OR REPLACE VIEW killed_test_candidates.{name} AS {select}")
-    old, new = time.time_ns() // 1000, time.time_ns() // 1000 + 1
-    announce(warehouse, ROWS, old, "old")
+    old = announce(warehouse, ROWS, "old")
     publish(warehouse, ROWS, "killed_test_candidates.old", DAY, DAY, old)
-    announce(warehouse, ROWS, new, "new")
+    new = announce(warehouse, ROWS, "new")
     arguments, environment = ["killed_test_candidates.new", str(new)], environment_of(warehouse.settings)
     Command(publish_candidate, arguments, environment, sent("BEGIN TRANSACTION")).kill_at_its_point()
 

@@ -14,14 +14,15 @@ from telemetry_warehouse.bigquery import Warehouse, render
 from telemetry_warehouse.tables import Table
 
 
-def announce(warehouse: Warehouse, table: Table, token: int, holder: str) -> None:
-    """Leaves the token of a lock's new holder beside the table, before anything is built."""
-    tokens = tables.from_file("monitoring", "publish_tokens")
-    warehouse.ensure(tokens)
-    warehouse.query(
-        f"INSERT INTO {tokens.id} (taken_date, table_name, token, holder) VALUES (@day, @table, @token, @holder)",
-        {"day": datetime.now(UTC).date(), "table": table.id, "token": token, "holder": holder},
-    )
+def announce(warehouse: Warehouse, table: Table, holder: str) -> int:
+    """Leaves a token for the new holder of the table's lock, before anything is built, and returns it.
+
+    It is larger than any that was left for the table, or that a publish of it was recorded with.
+    """
+    for name in ("publish_tokens", "pipeline_runs"):
+        warehouse.ensure(tables.from_file("monitoring", name))
+    [left] = warehouse.rows(render("announce"), {"table": table.id, "holder": holder})
+    return left["token"]
 
 
 def publish(
@@ -55,7 +56,6 @@ def publish(
         change=change,
         table=table.id,
         token=token,
-        token_date=datetime.fromtimestamp(token / 1_000_000, UTC).date() - timedelta(days=1),
         recorded=", ".join(record),
         record=", ".join(f"@{name}" for name in record),
     )
