@@ -48,6 +48,7 @@ def one_line(capsys) -> str:
         (["night", "2999-01-01"], "2999-01-01 has not ended yet"),
         (["query", "SELEKT 1"], "SELEKT"),
         (["query", "no/such.sql"], "no/such.sql"),
+        (["query", "DROP TABLE derived.clients_daily_v1"], "DROP TABLE is refused"),
         (["publish", "no/such.ndjson"], "no/such.ndjson"),
         (["history", "me"], "'me' is not a client id"),
         (["replay", "--raw", "1977-07-07"], "there is nothing to replay"),

@@ -55,6 +55,10 @@ class Warehouse:
         # Asked for at once, the first rows come with the answer that the query is done, and not with one of their own.
         return [dict(row) for row in self.query(sql, parameters, page_size=_ROWS_AT_ONCE)]
 
+    def statement_type(self, sql: str) -> str | None:
+        """What BigQuery takes SQL for, such as SELECT, DELETE or SCRIPT, without running it."""
+        return self.client.query(sql, job_config=QueryJobConfig(dry_run=True), job_retry=None).statement_type
+
     def arrow(self, sql: str, labels: dict | None = None):
         """The result as a pyarrow.Table, through the Storage Read API."""
         return self.query(sql, labels=labels).to_arrow(bqstorage_client=self.settings.storage_client())
