@@ -2,8 +2,9 @@
 -- that none was received in the ${look_back} days before. Messages tagged `automation` do not count at all.
 -- Which messages are kept is settled on their ids and times alone, because to sort whole messages costs twice as much
 -- as to copy them. Only where several were received at the same instant does their content decide: by its hash, so
--- that a rerun keeps the same one.
-WITH candidates AS (
+-- that a rerun keeps the same one; the hash has the number of messages by its older name, so that days built before
+-- keep the same one too. Names of our own begin with two underscores, which no column of a ping type does.
+WITH __candidates AS (
   SELECT *
   FROM ${live}
   WHERE
@@ -13,15 +14,15 @@ WITH candidates AS (
     AND NOT REGEXP_CONTAINS(IFNULL(metadata.header.x_source_tags, ''), r'(^|,)\s*automation\s*(,|$$)')
 ),
 
-received AS (
-  SELECT document_id, submission_timestamp, COUNT(*) AS messages
-  FROM candidates
+__received AS (
+  SELECT document_id, submission_timestamp, COUNT(*) AS __messages
+  FROM __candidates
   GROUP BY document_id, submission_timestamp
 ),
 
-firsts AS (
-  SELECT document_id, submission_timestamp, messages
-  FROM received
+__firsts AS (
+  SELECT document_id, submission_timestamp, __messages
+  FROM __received
   QUALIFY
     DATE(submission_timestamp) >= DATE '${start_date}'
     AND IFNULL(
@@ -34,17 +35,21 @@ firsts AS (
     )
 ),
 
-kept AS (
-  SELECT candidates.*, messages
-  FROM candidates
-  JOIN firsts USING (document_id, submission_timestamp)
+__kept AS (
+  SELECT __candidates.*, __firsts.__messages
+  FROM __candidates
+  JOIN __firsts USING (document_id, submission_timestamp)
 )
 
-SELECT * EXCEPT (messages)
-FROM kept
-WHERE messages = 1
+SELECT * EXCEPT (__messages)
+FROM __kept
+WHERE __messages = 1
 UNION ALL
-SELECT * EXCEPT (messages)
-FROM kept
-WHERE messages > 1
-QUALIFY ROW_NUMBER() OVER (PARTITION BY document_id, submission_timestamp ORDER BY MD5(TO_JSON_STRING(kept))) = 1
+SELECT * EXCEPT (__messages)
+FROM __kept
+WHERE __messages > 1
+QUALIFY
+  ROW_NUMBER() OVER (
+    PARTITION BY document_id, submission_timestamp
+    ORDER BY MD5(REPLACE(TO_JSON_STRING(__kept), '"__messages":', '"messages":'))
+  ) = 1

@@ -1,2 +1,2 @@
 DELETE FROM ${table} WHERE ${days};
-INSERT INTO ${table} (${columns}) SELECT ${columns} FROM ${candidate} WHERE ${days};
+INSERT INTO ${table} (${columns}) ${rows} WHERE ${days};

@@ -17,6 +17,8 @@ from telemetry_warehouse.errors import SettingsError
 from telemetry_warehouse.local import airflow, ports, pubsub_server, standins
 from telemetry_warehouse.local.servers import PubSub
 from telemetry_warehouse.settings import ROOT, Settings
+from tests import guard
+from tests.guard import Guard
 
 # How fast an example ran says nothing on a busy machine.
 hypothesis.settings.register_profile(
@@ -25,13 +27,31 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("warehouse")
 
 
+_GUARD = pytest.StashKey[Guard]()
 # The homes in which Airflow runs.
 _with_airflow: set[Settings] = set()
 
 
+_TERMINATED = 143
+
+
 def pytest_configure(config):
-    # Without this a terminated test run would leave its servers running.
-    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+    # What is terminated tears down its fixtures too. The guard ends what is then left, or is left by a killed run.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=_TERMINATED))
+    if not hasattr(config, "workerinput"):
+        config.stash[_GUARD] = Guard()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session, exitstatus):
+    """xdist's workers do not see the signal, would not tear down in the time that they are given, and end here."""
+    if exitstatus == _TERMINATED and session.config.pluginmanager.hasplugin("dsession"):
+        session.config.stash[_GUARD].end()
+
+
+def pytest_unconfigure(config):
+    if _GUARD in config.stash:
+        config.stash[_GUARD].end()
 
 
 def pytest_collection_modifyitems(items):
@@ -75,7 +95,7 @@ def _group(nodeid: str) -> str:
 @contextlib.contextmanager
 def temporary_home(environment: Mapping[str, str] = {}) -> Iterator[Settings]:  # noqa: B006
     """Settings of a new home with ports of its own; what was started in it is stopped in the end."""
-    with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
+    with tempfile.TemporaryDirectory(prefix="warehouse-", dir=os.environ.get(guard.VARIABLE)) as folder:
         # Never the preferred ports: the developer's own home may want them while it is down.
         ports.assigned(Path(folder), dict.fromkeys(ports.PREFERRED, ports.any_free_port()))
         settings = Settings.load({"WAREHOUSE_HOME": folder} | dict(environment))

@@ -48,6 +48,7 @@ def one_line(capsys) -> str:
         (["night", "2999-01-01"], "2999-01-01 has not ended yet"),
         (["query", "SELEKT 1"], "SELEKT"),
         (["query", "no/such.sql"], "no/such.sql"),
+        (["query", "DROP TABLE derived.clients_daily_v1"], "DROP TABLE is refused"),
         (["publish", "no/such.ndjson"], "no/such.ndjson"),
         (["history", "me"], "'me' is not a client id"),
         (["replay", "--raw", "1977-07-07"], "there is nothing to replay"),
@@ -91,6 +92,29 @@ def test_a_schema_directory_is_checked_against_the_tables(home, capsys, tmp_path
     assert main(["schemas", str(tmp_path)]) == 1
     assert "column n is INTEGER NULLABLE and cannot become STRING NULLABLE" in one_line(capsys)
     assert "n" in {field.name for field in Warehouse(home).client.get_table(document_type.live.id).schema}
+
+
+def test_every_schema_that_cannot_be_applied_is_named_and_none_hides_another(home, capsys, tmp_path):
+    app = f"cli{uuid.uuid4().hex[:12]}"
+    broken = {
+        f"{app}/json/1": ("{", "is no usable JSON"),
+        f"{app}/twice/1": ('{"type": "object", "type": "object"}', "has the key 'type' twice, in lines 1 and 1"),
+        f"{app}/wide/1": ({"properties": {f"p{n}": {} for n in range(10_000)}}, "BigQuery takes 10,000"),
+        f"{app}/long/1": ({"properties": {"x" * 301: {"type": "string"}}}, "301 characters, and BigQuery takes 300"),
+        f"{app}/own/1": ({"properties": {"_PARTITIONTIME": {"type": "string"}}}, "begin with _PARTITION"),
+        f"{app}/clash/1": ({"properties": {"fooBar": {}, "foo_bar": {}}}, "both become the column foo_bar"),
+        f"{app}/marked/1": ({"properties": {"a": {"x-pii": "hide"}}}, "it may be drop or hash"),
+    }
+    for name, (schema, _) in broken.items():
+        write(tmp_path, name, schema)
+    write(tmp_path, f"{app}/fine/1", {"type": "object"})
+    assert main(["schemas", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    lines = dict(line.split(": ", 1) for line in captured.out.splitlines())
+    assert lines.keys() == {*broken, f"{app}/fine/1"} and lines[f"{app}/fine/1"].startswith("new, lands in")
+    for name, (_, said) in broken.items():
+        assert lines[name].startswith("refused: ") and said in lines[name] and said in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_a_date_that_is_none_is_refused_before_anything_starts(capsys):

@@ -44,7 +44,7 @@ def at(hours: float) -> datetime:
 
 
 def run(table: str, start: date, end: date, hours: float = 0, excluded: str = "") -> dict:
-    times = {"started_at": at(hours), "ended_at": at(hours + 0.5), "times": 1}
+    times = {"started_at": at(hours), "ended_at": at(hours + 0.5), "token": round(1000 * hours), "times": 1}
     return {
         "table_name": table,
         "start_date": start,

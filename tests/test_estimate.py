@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from time import time_ns
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -15,7 +14,7 @@ from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.estimate import Estimator, Query, Scan, estimate, stage_estimates
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
-from telemetry_warehouse.tables import Table, column
+from telemetry_warehouse.tables import Table, column, quoted
 
 FIRST = date(2026, 3, 1)
 COLUMNS = (
@@ -108,7 +107,7 @@ def fill(warehouse: Warehouse, rows: list[dict], tables: Iterable[Table]) -> Non
     for table in tables:
         warehouse.ensure(table)
         warehouse.query(f"TRUNCATE TABLE {table.id}")
-        warehouse.load_rows(table.id, rows)
+        warehouse.load_rows(table, [{name: row[name] for name in table.column_names} for row in rows])
 
 
 def of_days(*numbers: int) -> list[dict]:
@@ -354,15 +353,14 @@ class Stage:
 
     def publishing(self, warehouse: Warehouse) -> Query:
         jobs = [j for j in warehouse.client.list_jobs(max_results=50) if j.labels.get("stage") == "publish"]
-        job = next(job for job in jobs if self.candidate in job.query)
+        job = next(job for job in jobs if quoted(self.candidate) in job.query)
         return Query(job.query, {parameter.name: parameter.value for parameter in job.query_parameters})
 
 
 def staged(warehouse: Warehouse, table: Table) -> Stage:
-    started, token = datetime.now(UTC), time_ns() // 1000
+    started, token = datetime.now(UTC), announce(warehouse, table, "test")
     candidate = f"estimate_test_candidates.{table.name}__{day(1):%Y%m%d}_{day(1):%Y%m%d}__{token}"
     warehouse.ensure_dataset("estimate_test_candidates")
-    announce(warehouse, table, token, "test")
     columns = "*, FALSE AS _deleted" if table.merge_key else "*"
     warehouse.query(f"CREATE TABLE {candidate} AS SELECT {columns} FROM {WHOLE.id} WHERE day = '{day(1)}'")
     judge(warehouse, table, candidate, {}, day(1), day(1), "test")

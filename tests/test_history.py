@@ -12,6 +12,7 @@ from telemetry_warehouse.cli import main
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.history import history
 from tests.dbt.project import main_ping
+from tests.support import load_rows
 
 DAILY, FIRST_SEEN = "derived.clients_daily_v1", "derived.clients_first_seen_v1"
 MAIN, FLIGHT = "telemetry_stable.main_v4", "fleet_stable.flight_v1"
@@ -57,15 +58,14 @@ def warehouse(prepared_home) -> Warehouse:
     warehouse = Warehouse(prepared_home)
     days = ["2025-05-31", "2025-06-01", "2025-06-28", "2025-06-29"]
     rows = [day_row(ONE, day) for day in days] + [day_row(ONE, "2025-06-28", "Fleet"), day_row(OTHER, "2025-06-15")]
-    warehouse.load_rows(DAILY, rows)
+    load_rows(warehouse, DAILY, rows)
     pings = [ping(ONE, day, f"one-{day}-{second}", second) for day in days for second in (1, 59)]
-    warehouse.load_rows(MAIN, [*pings, ping(OTHER, "2025-06-15", "other", 7), ping(NOBODY, "2025-05-01", "old", 0)])
-    warehouse.load_rows(FLIGHT, [flight(ONE, "2025-06-28", "flight"), flight(ONE, "2025-05-31", "old-flight")])
+    load_rows(warehouse, MAIN, [*pings, ping(OTHER, "2025-06-15", "other", 7), ping(NOBODY, "2025-05-01", "old", 0)])
+    load_rows(warehouse, FLIGHT, [flight(ONE, "2025-06-28", "flight"), flight(ONE, "2025-05-31", "old-flight")])
     first_days = {"Firefox": "2025-05-01", "Fleet": "2025-04-01"}
     nobody = {"client_id": NOBODY, "sample_id": sample_id(NOBODY)}
-    warehouse.load_rows(
-        FIRST_SEEN, [nobody | {"app_name": app, "first_seen_date": day} for app, day in first_days.items()]
-    )
+    first_seen = [nobody | {"app_name": app, "first_seen_date": day} for app, day in first_days.items()]
+    load_rows(warehouse, FIRST_SEEN, first_seen)
     yield warehouse
     since = {DAILY: "submission_date >= '2025-01-01'", FIRST_SEEN: "TRUE"}
     for table in (DAILY, FIRST_SEEN, MAIN, FLIGHT):
@@ -156,7 +156,7 @@ def test_every_query_names_days_then_sample_then_client_as_constants(warehouse):
     jobs = warehouse.client.list_jobs(min_creation_time=began, all_users=True)
     sent = [job.query for job in jobs if job.job_type == "query" and OTHER in job.query]
     reads = [select for query in sent for select in query.split("UNION ALL")]
-    assert sorted(re.search(r"FROM (\S+)", select)[1] for select in reads) == [DAILY, FLIGHT, MAIN]
+    assert sorted(re.search(r"FROM (\S+)", select)[1].replace("`", "") for select in reads) == [DAILY, FLIGHT, MAIN]
     samples = ", ".join(map(str, sorted({sample_id(ONE), sample_id(OTHER)})))
     for select in reads:
         day = "submission_date" if DAILY in select else "DATE(submission_timestamp)"

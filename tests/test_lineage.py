@@ -7,6 +7,7 @@ import pytest
 
 from telemetry_warehouse import lineage
 from telemetry_warehouse.errors import NotRunning, WarehouseError
+from telemetry_warehouse.schemas import TypeName
 from telemetry_warehouse.settings import Settings
 
 
@@ -18,7 +19,8 @@ def node(name, parents=(), materialized="gated", schema="derived", **meta):
 
 
 def source(name, schema, **meta):
-    return {"name": name, "identifier": name, "schema": schema, "config": {"meta": meta}, "meta": meta}
+    names = {"name": name, "source_name": schema, "identifier": name, "schema": schema}
+    return names | {"config": {"meta": meta}, "meta": meta}
 
 
 @pytest.fixture
@@ -36,7 +38,11 @@ def settings(tmp_path) -> Settings:
         "sources": {
             "s.visit": source("visit_v1", "acme_web_stable"),
             "s.changes": source(
-                "changes_v1", "derived", built_by="changes", reads=["scores_v1"], shapes=["stg_visit"],
+                "changes_v1",
+                "derived",
+                built_by="changes",
+                reads=["scores_v1"],
+                shapes=["stg_visit"],
                 settings=["least_effect"],
             ),
             "s.scores": source("scores_v1", "derived", built_by="scores", reads=["daily_v1"], reads_yesterday=True),
@@ -77,6 +83,58 @@ def test_ephemeral_models_are_seen_through_to_the_tables_behind_them(settings):
     assert step.inputs == {"visit_v1": "acme_web_stable.visit_v1"}
 
 
+def test_what_reads_pings_of_a_type_that_is_not_there_is_left_out_and_the_common_shapes_stay(settings):
+    path = settings.dbt_target / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["sources"] |= {
+        "s.gone_stable.trip_v1": source("trip_v1", "gone_stable"),
+        "s.gone_live.trip_v1": source("trip_v1", "gone_live"),
+    }
+    union = node("activity", ["m.staging", "m.stg_gone"], materialized="ephemeral")
+    union["depends_on"]["macros"] = ["macro.telemetry_warehouse.union_of"]
+    macro = {"package_name": "telemetry_warehouse", "macro_sql": "", "depends_on": {"macros": []}}
+    manifest["macros"] = {"macro.telemetry_warehouse.union_of": macro}
+    manifest["nodes"] |= {
+        "m.stg_gone": node("stg_gone", ["s.gone_stable.trip_v1"], materialized="ephemeral"),
+        "m.activity": union,
+        "m.users": node("users_v1", ["m.activity"]),
+        "m.of_gone": node("of_gone_v1", ["m.stg_gone"]),
+        "m.after_gone": node("after_gone_v1", ["m.of_gone", "m.daily"]),
+        "m.gone": node("gone", ["s.gone_stable.trip_v1"], materialized="view"),
+        "m.recent": node("recent", ["s.gone_live.trip_v1"], materialized="view"),
+    }
+    manifest["unit_tests"] = {
+        "u.activity": {"depends_on": {"nodes": ["m.activity"]}, "given": [{"input": "ref('stg_gone')"}]},
+        "u.users": {"depends_on": {"nodes": ["m.users"]}, "given": [{"input": "ref('activity')"}]},
+        "u.other": {"depends_on": {"nodes": ["m.users"]}, "given": [{"input": "source('acme', 'trip_v1')"}]},
+        "u.source": {"depends_on": {"nodes": ["m.users"]}, "given": [{"input": "source('gone_stable', 'trip_v1')"}]},
+    }
+    for name, one in manifest["nodes"].items():
+        one |= {"unique_id": name, "description": ""}
+    path.write_text(json.dumps(manifest))
+    gone = {
+        "s.gone_stable.trip_v1",
+        "s.gone_live.trip_v1",
+        "m.stg_gone",
+        "m.of_gone",
+        "m.after_gone",
+        "m.gone",
+        "m.recent",
+    }
+    assert lineage.left_out(settings) == gone | {"u.activity", "u.source"}
+    built = {step.name: step for step in lineage.load(settings).steps}
+    assert {"users_v1", "daily_v1", "visit_v1"} <= built.keys() and not {"of_gone_v1", "after_gone_v1"} & built.keys()
+    assert built["users_v1"].inputs == {"visit_v1": "acme_web_stable.visit_v1"}
+    assert [view.id for view in lineage.views(settings)] == ["derived.last"]
+
+    with_it = settings.schemas[0] / "gone" / "trip" / "trip.1.schema.json"
+    with_it.parent.mkdir(parents=True)
+    with_it.write_text("not JSON")
+    assert lineage.left_out(settings) == set(), "a schema that is broken leaves its tables where they are"
+    lineage.set_types_without_table(settings, [TypeName("gone", "trip", "1")])
+    assert lineage.left_out(settings) >= gone, "but for a type that no schema has ever given a table"
+
+
 def test_a_view_is_not_built_at_night(settings):
     with pytest.raises(WarehouseError, match="derived.daily_v1"):
         lineage.load(settings).step("last")
@@ -98,3 +156,19 @@ def test_without_a_manifest_the_error_says_how_to_make_one(settings):
     (settings.dbt_target / "manifest.json").unlink()
     with pytest.raises(NotRunning, match="./warehouse up"):
         lineage.load(settings)
+
+
+def test_types_of_one_name_in_two_namespaces_are_two_inputs(settings):
+    path = settings.dbt_target / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["sources"]["s.other"] = source("visit_v1", "other_web_stable")
+    manifest["nodes"]["m.staging"]["depends_on"]["nodes"].append("s.other")
+    path.write_text(json.dumps(manifest))
+    other = settings.schemas[0] / "other-web" / "visit"
+    other.mkdir(parents=True)
+    (other / "visit.1.schema.json").write_text("{}")
+    inputs = lineage.load(settings).step("daily_v1").inputs
+    assert inputs == {
+        "acme_web_stable_visit_v1": "acme_web_stable.visit_v1",
+        "other_web_stable_visit_v1": "other_web_stable.visit_v1",
+    }

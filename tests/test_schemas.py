@@ -1,14 +1,17 @@
 """JSON Schema directories → document types and tables."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from telemetry_warehouse import schemas
-from telemetry_warehouse.fields import SchemaError, from_schema, snake_case
+from telemetry_warehouse import bigquery, schemas
+from telemetry_warehouse.fields import SchemaError, beyond_limits, from_schema, snake_case
 from telemetry_warehouse.schemas import TypeName
 
 REAL = Path(__file__).parents[2] / "shared" / "real_pings" / "schemas"
@@ -186,35 +189,147 @@ def test_two_properties_with_one_column_name_are_refused_with_both_names():
         types_of({"outer": {"properties": {"fooBar": {"type": "string"}, "foo_bar": {"type": "string"}}}})
 
 
-def test_two_schemas_with_one_table_name_are_refused_with_both_files(tmp_path):
-    write(tmp_path, "telemetry/new-profile/4", {"type": "object"})
-    write(tmp_path, "telemetry/new.profile/4", {"type": "object"})
-    with pytest.raises(SchemaError, match=r"new-profile\.4.* and .*new\.profile\.4.*telemetry_live.new_profile_v4"):
-        schemas.load([tmp_path])
+GOOD = TypeName("acme", "good", "1")
+
+
+def faults_beside_a_good_type(*directories: Path) -> dict[object, str]:
+    """What is wrong with the types of these directories, where one more, that is good, is still there."""
+    write(directories[0], "/".join(GOOD), {"type": "object", "properties": {"n": {"type": "integer"}}})
+    found = schemas.load(directories)
+    assert found.keys() == {GOOD} and found[GOOD].fields[0].kind == "INT64"
+    names = {name for name in found.faults if isinstance(name, TypeName)}
+    assert set(schemas.list_types(directories)) == names | {GOOD}, "what has tables keeps them"
+    return {subject: str(fault) for subject, fault in found.faults.items()}
+
+
+def test_two_schemas_with_one_table_name_are_both_refused_with_both_files(tmp_path):
+    names = [TypeName("telemetry", "new-profile", "4"), TypeName("telemetry", "new.profile", "4")]
+    write(tmp_path, "/".join(names[0]), {"type": "object"})
+    write(tmp_path, "/".join(names[1]), "not JSON, and its name is enough")
+    faults = faults_beside_a_good_type(tmp_path)
+    assert set(faults) == set(names) and len(set(faults.values())) == 1
+    assert re.search(r"new-profile\.4.* and .*new\.profile\.4.*telemetry_live.new_profile_v4", faults[names[0]])
 
 
 def test_one_type_in_two_directories_is_refused_with_both_files(tmp_path):
     write(tmp_path / "a", "telemetry/main/4", {"type": "object"})
     write(tmp_path / "b", "telemetry/main/4", {"type": "object"})
-    with pytest.raises(SchemaError, match=r"/a/.* and .*/b/.* both define telemetry/main/4"):
-        schemas.load([tmp_path / "a", tmp_path / "b"])
+    [(name, fault)] = faults_beside_a_good_type(tmp_path / "a", tmp_path / "b").items()
+    assert name == ("telemetry", "main", "4")
+    assert re.search(r"/a/.* and .*/b/.* both define telemetry/main/4", fault)
+
+
+TWICE = {"properties": {"fooBar": {"type": "string"}, "foo_bar": {"type": "string"}}}
 
 
 @pytest.mark.parametrize(
     "schema",
-    ["{", {"type": "nonsense"}, {"properties": {"a": {"$ref": "https://example.com/a.json"}}}, {"pattern": "("}],
+    [
+        "{", "", "[]", "true", "3", "null", "[" * 100_000, '{"type": "object", "type": "array"}',
+        '{"properties": {"a": {"type": "string", "type": "integer"}}}',
+        {"type": "nonsense"}, {"properties": {"a": {"$ref": "https://example.com/a.json"}}}, {"pattern": "("}, TWICE,
+        {"properties": {"a": {"x-pii": "hide"}}}, {"properties": {"a": {"type": "integer", "x-pii": "hash"}}},
+        {"properties": {"a": {"$ref": "#/definitions/none"}}}, {"properties": {"a": {"$ref": 3}}},
+        {"properties": {f"p{n}": {"type": "string"} for n in range(10_000)}},
+        {"properties": {f"r{n}": {"properties": {"a": {"type": "string"}}} for n in range(5_000)}},
+    ],
+)  # fmt: skip
+def test_a_schema_that_cannot_be_used_names_its_file_and_stops_no_other(tmp_path, schema):
+    path = write(tmp_path, "telemetry/main/4", schema)
+    [(name, fault)] = faults_beside_a_good_type(tmp_path).items()
+    assert name == ("telemetry", "main", "4") and fault.startswith(str(path)) and "\n" not in fault
+
+
+KEYWORDS = [
+    "type", "properties", "items", "prefixItems", "additionalProperties", "patternProperties", "anyOf", "allOf", "enum",
+    "const", "not", "required", "definitions", "$ref", "$defs", "$id", "$anchor", "x-pii", "description", "title", "a",
+    "fooBar", "foo_bar", "live_days", "paths", "os",
+]  # fmt: skip
+SAID = ["object", "array", "string", "integer", "drop", "hash", "#", "#/properties/a", "a", 3, True, None]
+JSON = st.recursive(
+    st.sampled_from(SAID),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
+    max_leaves=12,
 )
-def test_a_schema_that_cannot_be_used_names_its_file(tmp_path, schema):
-    write(tmp_path, "telemetry/main/4", schema)
-    with pytest.raises(SchemaError, match=r"main\.4\.schema\.json"):
-        schemas.load([tmp_path])
 
 
-def test_a_file_with_another_name_is_refused(tmp_path):
+@given(schema=JSON, options=JSON)
+def test_whatever_stands_in_a_types_files_is_a_type_or_a_fault_of_its_own(schema, options, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "any"
+    path = write(folder, "telemetry/main/4", schema, json.dumps(options))
+    write(folder, "/".join(GOOD), {"type": "object"})
+    found = schemas.load([folder])
+    assert GOOD in found and {*found, *found.faults} == {GOOD, ("telemetry", "main", "4")}
+    for fault in found.faults.values():
+        assert str(path.parent) in str(fault), "what is wrong is known, and is said of its file"
+        assert " cannot be used: " not in str(fault), "nothing is met that we are not ready for"
+
+
+@given(data=st.binary(max_size=20))
+def test_whatever_bytes_a_schema_file_holds_no_other_is_stopped(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "bytes"
+    write(folder, "telemetry/main/4", {}).write_bytes(data)
+    write(folder, "/".join(GOOD), {"type": "object"})
+    assert GOOD in schemas.load([folder])
+
+
+def test_a_file_that_cannot_be_opened_is_a_fault(tmp_path):
     path = write(tmp_path, "telemetry/main/4", {})
-    path.rename(path.with_name("main.four.schema.json"))
-    with pytest.raises(SchemaError, match="main.four.schema.json: name it"):
-        schemas.list_types([tmp_path])
+    path.unlink()
+    path.mkdir()
+    beside = write(tmp_path, "telemetry/gone/1", {})
+    beside.unlink()
+    beside.symlink_to(tmp_path / "nowhere")
+    assert schemas.fingerprint([tmp_path])
+    faults = faults_beside_a_good_type(tmp_path)
+    assert all("cannot be read: " in fault for fault in faults.values()) and len(faults) == 2
+
+
+def test_a_file_with_another_name_is_refused_and_stops_no_other(tmp_path):
+    path = write(tmp_path, "telemetry/main/4", {})
+    path = path.rename(path.with_name("main.four.schema.json"))
+    [(subject, fault)] = faults_beside_a_good_type(tmp_path).items()
+    assert subject == path and "main.four.schema.json: name it" in fault
+
+
+def test_what_bigquery_does_not_take_is_said_with_number_and_limit_and_its_values_are_kept():
+    deep: dict = {"type": "integer"}
+    for _ in range(16):
+        deep = {"type": "object", "properties": {"a": deep}}
+    properties = {
+        "deep": deep, "x" * 301: {"type": "string"}, "_PARTITIONTIME": {"type": "string"}, "é": {"type": "string"},
+        "outer": {"properties": {"_table_suffix": {"type": "string"}, "_CHANGE_TYPE": {"type": "string"}, "a": {}}},
+        "never": False, "x" * 300: {"type": "string"},
+    }  # fmt: skip
+    schema = {"type": "object", "properties": properties}
+    found = beyond_limits(schema, "test")
+    assert [re.sub("x{20,}", "x", line) for line in found] == [
+        f"deep{'.a' * 15} is a record 16 deep, and BigQuery nests records 15 deep: it stays JSON",
+        "x gets no column: its name has 301 characters, and BigQuery takes 300",
+        "_PARTITIONTIME gets no column: BigQuery keeps names that begin with _PARTITION for itself",
+        "outer._table_suffix gets no column: BigQuery keeps names that begin with _TABLE_ for itself",
+        "outer._CHANGE_TYPE gets no column: BigQuery keeps names that begin with _CHANGE_TYPE for itself",
+    ]
+    columns = [field.column for field in from_schema(schema, "test")]
+    assert columns == ["deep", "outer", "x" * 300]
+
+
+def test_as_many_columns_as_bigquery_takes_are_a_table(tmp_path):
+    standard = sum(1 for _ in bigquery.paths([*schemas._standard_columns()[0], schemas._standard_columns()[1]]))
+    properties = {f"p{n}": {"type": "string"} for n in range(10_000 - standard)}
+    write(tmp_path, "acme/wide/1", {"type": "object", "properties": properties})
+    found = schemas.load([tmp_path])
+    assert not found.faults
+    write(tmp_path, "acme/wide/1", {"type": "object", "properties": properties | {"more": {"type": "string"}}})
+    [fault] = schemas.load([tmp_path]).faults.values()
+    assert "has 10,001 columns" in str(fault) and "BigQuery takes 10,000" in str(fault)
+
+
+def test_descriptions_are_as_long_as_bigquery_takes_them(tmp_path):
+    properties = {"a": {"type": "string", "description": "x" * 5000}}
+    write(tmp_path, "acme/said/1", {"description": "y" * 50_000, "properties": properties})
+    live = schemas.load([tmp_path])["acme", "said", "1"].live
+    assert len(live.description) == 16_384 and max(len(column.description) for column in live.columns) == 1024
 
 
 def test_a_document_type_has_its_standard_columns_first_and_the_rest_last(tmp_path):
@@ -254,13 +369,20 @@ def test_the_file_beside_a_schema_sets_retention_and_paths(tmp_path):
         ("live: 3", "'live' is not one of"),
         ("paths: {city: a}", "'paths.city' is not one of"),
         ("live_days: 0", "live_days is 0"),
+        ("live_days: 100000000000", "live_days is 100000000000"),
         ("stable_days: never", "stable_days is 'never'"),
+        ("- live_days", "it may say live_days"),
+        ("paths: [os]", "it may say live_days"),
+        ("paths: {os: 3}", "paths.os is 3; give a dotted path"),
+        ("paths: {os: [a, 3]}", "give a dotted path"),
+        ("live_days: 3\nlive_days: 4", "has the key 'live_days' twice, in lines 1 and 2"),
+        ("live_days: [", "is no usable YAML"),
     ],
 )
 def test_a_mistake_in_the_file_beside_a_schema_is_named(tmp_path, options, message):
     write(tmp_path, "telemetry/main/4", {"type": "object"}, options)
-    with pytest.raises(SchemaError, match=message):
-        schemas.load([tmp_path])
+    [fault] = faults_beside_a_good_type(tmp_path).values()
+    assert message in fault and "main.4.table.yml" in fault
 
 
 def test_types_are_listed_without_opening_files_or_heavy_imports(tmp_path):

@@ -11,6 +11,8 @@ if(
             from unnest((hist).buckets) as b
             where b.count > 0
         )
-        where up_to >= p * total
+        -- A share is compared as a share: 55 / 100 is 0.55, and 0.55 * 100 is above 55. Counts beyond 2^53 are not whole
+        -- as FLOAT64, but a share of at most nine decimals is exact as NUMERIC.
+        where if(cast(cast(p as numeric) as float64) = p, up_to >= cast(p as numeric) * total, up_to / total >= p)
     )
 )

@@ -25,3 +25,13 @@
     {%- endfor -%}
     {{ return(found) }}
 {%- endmacro %}
+
+{# The columns of a table and the members of its records, name as a.b → type, found in the table; none while dbt parses. #}
+{% macro types_of(relation) -%}
+    {%- set found = {} -%}
+    {%- for column in adapter.get_columns_in_relation(relation) if execute -%}
+        {%- do found.update({column.name: column.data_type}) -%}
+        {%- for member in column.flatten() -%}{%- do found.update({member.name: member.dtype}) -%}{%- endfor -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}

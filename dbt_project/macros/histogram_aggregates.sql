@@ -1,14 +1,14 @@
 {#
   Histograms of a day over all clients, a row per `series`: each client once (its shares), and each count once (pings).
   A client's histograms of the day are added up first. Buckets that nothing fell into are left out, and so are pings
-  without client_id, as in clients_daily_v1. The first key with a count stands for its ping, a client's first bucket for
+  without client_id or application, as in clients_daily_v1. The first key with a count stands for its ping, a client's first bucket for
   the client.
 #}
 {% macro histogram_aggregates(series) -%}
 with sent as (
     select {{ series }}, client_id, counts, regexp_extract(to_json_string(counts), r'"key":"([^"]+)","value":"?[1-9]') as first_key
     from {{ ref('histograms') }}
-    where client_id is not null
+    where client_id is not null and app_name is not null
 ),
 
 per_client_and_bucket as (

@@ -23,14 +23,33 @@
     where {{ in_range('date(submission_timestamp)') }}
 {%- endmacro %}
 
+{#
+  A map of a ping with more names than this (`names`) is no browser's. Of it only the first element (`place` 0) is read, and
+  becomes a scalar called 'over 5000 names' whose value is how many there are.
+#}
+{% macro most_names() -%}
+    5000
+{%- endmacro %}
+
+{% macro within_names() -%}
+    (names <= {{ most_names() }} or place = 0)
+{%- endmacro %}
+
+{% macro unless_too_many(value, otherwise="'over " ~ most_names() ~ " names'") -%}
+    if(names > {{ most_names() }}, {{ otherwise }}, {{ value }})
+{%- endmacro %}
+
 {# Two histograms may be added up only where their layouts are equal. #}
 {% macro histogram_fields(histogram) -%}
+    {%- set layout -%}
     concat(
         ifnull(cast({{ histogram }}.histogram_type as string), '?'), '/',
         ifnull(cast({{ histogram }}.bucket_count as string), '?'), '/',
         replace(translate(to_json_string(ifnull({{ histogram }}.`range`, [])), '[]"', ''), ',', '-')
-    ) as layout,
-    {{ histogram }}.`values` as counts
+    )
+    {%- endset -%}
+    {{ unless_too_many(layout, "'scalar/2-digits'") }} as layout,
+    {{ unless_too_many(histogram ~ '.`values`', counts_of_scalar('names')) }} as counts
 {%- endmacro %}
 
 {#
@@ -39,7 +58,11 @@
 #}
 {% macro scalar_fields(value) -%}
     'scalar/2-digits' as layout,
-    [struct(cast({{ two_digits('greatest(' ~ value ~ ', -9000000000000000000)') }} as string) as key, 1 as value)] as counts
+    {{ counts_of_scalar('greatest(' ~ value ~ ', -9000000000000000000)') }} as counts
+{%- endmacro %}
+
+{% macro counts_of_scalar(value) -%}
+    [struct(cast({{ two_digits(value) }} as string) as key, 1 as value)]
 {%- endmacro %}
 
 {% macro two_digits(value) -%}
@@ -48,15 +71,29 @@
 {%- endmacro %}
 
 {#
-  A map of every process that `pings` has as PROCESS_MAP, as `of_probe`, beside what comes before its names: nothing where
-  it is the parent's. The schema defines such a map once for all processes, so they have one type.
+  A map of every process that `pings` has as PROCESS_MAP, as `of_probe`, beside how many `names` it has and what comes
+  before them: nothing where it is the parent's. The schema defines such a map once for all processes, so they have one type.
 #}
 {% macro of_processes(processes, map) -%}
     {%- for process in processes %}
-        select {{ ping_columns() }}, '{{ "" if process == "parent" else process ~ "/" }}' as process, {{ process }}_{{ map }} as of_probe
+        select {{ ping_columns() }}, '{{ "" if process == "parent" else process ~ "/" }}' as process,
+            {{ process }}_{{ map }} as of_probe, array_length({{ process }}_{{ map }}) as names
         from pings
         {{- ' union all' if not loop.last }}
     {%- endfor %}
+{%- endmacro %}
+
+{#
+  The keys of each name of a map of maps of every process, as `of_key`; `names` is how many, or how many names the map has
+  where these are too many.
+#}
+{% macro keys_of_processes(processes, map, probe_of_name) -%}
+        select
+            {{ ping_columns() }}, {{ probe_of_name }} as probe, p.value as of_key,
+            {{ unless_too_many('array_length(p.value)', 'names') }} as names
+        from ({{ of_processes(processes, map) }})
+        cross join unnest(of_probe) as p with offset as place
+        where {{ within_names() }}
 {%- endmacro %}
 
 {# What was measured, after the process where it is not the parent; so a name itself has no slash. #}

@@ -1,6 +1,6 @@
 -- Every ping of a stable table is in a row of clients_daily_v1, or monitoring says why not.
 with pings as (
-    select submission_date, app_name, count(*) as pings
+    select submission_date, ifnull(app_name, '') as app_name, count(*) as pings
     from {{ ref('activity') }}
     group by submission_date, app_name
 ),
@@ -12,7 +12,7 @@ accounted as (
         from {{ ref('clients_daily_v1') }}
         where {{ in_range('submission_date') }}
         union all
-        select submission_date, app_name, pings
+        select submission_date, ifnull(app_name, '') as app_name, pings
         from {{ ref('clients_left_out_v1') }}
         where {{ in_range('submission_date') }}
     )

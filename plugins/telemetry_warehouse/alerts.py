@@ -70,7 +70,7 @@ def review(warehouse: Warehouse, alert_id: str, status: str, who: str, why: str)
     reviews = tables.from_file(*_REVIEWS)
     warehouse.ensure(reviews)
     row = {"alert_id": alert_id, "status": status, "who": who.strip(), "why": why.strip()}
-    warehouse.load_rows(reviews.id, [row | {"reviewed_at": datetime.now(UTC)}])
+    warehouse.load_rows(reviews, [row | {"reviewed_at": datetime.now(UTC)}])
 
 
 def beside(warehouse: Warehouse, since: date) -> list[Event]:

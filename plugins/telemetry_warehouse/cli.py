@@ -163,12 +163,23 @@ def _run_id(kind: str) -> str:
     return f"{kind}-{socket.gethostname()}-{os.getpid()}"
 
 
+def _prepare(warehouse) -> None:
+    """Puts in place what the project defines, and says which schemas cannot be applied."""
+    from telemetry_warehouse import night, type_tables
+
+    for line in type_tables.lines(night.prepare(warehouse, _say)):
+        _say(line)
+
+
 def _up(settings, options):
-    from telemetry_warehouse import night
+    from telemetry_warehouse import leftovers
     from telemetry_warehouse.local import standins
 
     standins.up(settings, _say)
-    night.prepare(_warehouse(Settings.load()), _say)
+    warehouse = _warehouse(Settings.load())
+    _prepare(warehouse)
+    for line in leftovers.find(warehouse):
+        _say(f"note: {line}")
     _say("the warehouse is ready: ./warehouse status shows what runs where")
 
 
@@ -230,13 +241,13 @@ def _night(settings, options):
 
 
 def _backfill(settings, options):
-    from telemetry_warehouse import backfill, dbt, night, plan
+    from telemetry_warehouse import backfill, dbt, plan
 
     warehouse = _warehouse(settings)
     if options.dry_run:
         dbt.prepare(settings)
     else:
-        night.prepare(warehouse, _say)
+        _prepare(warehouse)
     if options.publish:
         _publish_staged(warehouse, options)
         return
@@ -340,18 +351,18 @@ def _changes_noisy(settings, options):
 
 
 def _check(settings, options):
-    from telemetry_warehouse import agreement, night
+    from telemetry_warehouse import agreement
 
     warehouse = _warehouse(settings)
-    night.prepare(warehouse)
+    _prepare(warehouse)
     held = agreement.check(warehouse, options.start, options.end)
     _say(f"{options.start}..{options.end}: all {held} tests held")
 
 
 def _docs(settings, options):
-    from telemetry_warehouse import dbt, night
+    from telemetry_warehouse import dbt
 
-    night.prepare(_warehouse(settings))
+    _prepare(_warehouse(settings))
     _say(f"open {dbt.write_docs(settings)} in a browser")
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import yaml
 
+from telemetry_warehouse import lineage
 from telemetry_warehouse.errors import WarehouseError, one_line
+from telemetry_warehouse.files import check_yaml
 from telemetry_warehouse.settings import ROOT, Settings
 
 PROJECT = ROOT / "dbt_project"
@@ -31,6 +33,8 @@ def prepare(settings: Settings) -> bool:
     stamp, checksum = settings.dbt_target / "project.checksum", f"{settings.project_id} {_project_checksum()}"
     if stamp.exists() and stamp.read_text() == checksum and (settings.dbt_target / "partial_parse.msgpack").exists():
         return False
+    # dbt itself keeps the last of two equal keys.
+    check_yaml(PROJECT)
     _invoke(settings, ["--write-json", "parse", "--no-partial-parse"])
     stamp.write_text(checksum)
     return True
@@ -106,11 +110,16 @@ def write_docs(settings: Settings) -> Path:
 def is_deployed(settings: Settings) -> bool:
     """Whether what was deployed last, and told of with remember_deployed, is this very project."""
     stamp = _deployed(settings)
-    return stamp.exists() and stamp.read_text() == (settings.dbt_target / "project.checksum").read_text()
+    return stamp.exists() and stamp.read_text() == _version(settings)
 
 
 def remember_deployed(settings: Settings) -> None:
-    _deployed(settings).write_text((settings.dbt_target / "project.checksum").read_text())
+    _deployed(settings).write_text(_version(settings))
+
+
+def _version(settings: Settings) -> str:
+    """The project, and what of it is left out because its types are not there."""
+    return "\n".join([(settings.dbt_target / "project.checksum").read_text(), *sorted(lineage.left_out(settings))])
 
 
 def forget_deployed(settings: Settings) -> None:
@@ -134,20 +143,31 @@ def _manifest(settings: Settings):
 
     path: Path = settings.dbt_target / "partial_parse.msgpack"
     manifest = Manifest.from_msgpack(path.read_bytes())
+    _leave_out(manifest, lineage.left_out(settings))
     manifest.build_flat_graph()
     return manifest
+
+
+def _leave_out(manifest, gone: set[str]) -> None:
+    """Takes what reads the pings of types that are not there out of dbt's manifest."""
+    for kind in (manifest.nodes, manifest.sources, manifest.unit_tests):
+        for key in gone & kind.keys():
+            del kind[key]
+    for node in (*manifest.nodes.values(), *manifest.exposures.values()):
+        node.depends_on.nodes = [key for key in node.depends_on.nodes if key not in gone]
 
 
 def _reading(settings: Settings, inputs: dict[str, str]):
     """The manifest in which each source or model named in `inputs` is the table whose id is given for it."""
     manifest = _manifest(settings)
-    for node in (*manifest.nodes.values(), *manifest.sources.values()):
-        if node.resource_type in ("model", "source") and node.name in inputs:
-            node.schema, table = inputs[node.name].split(".")
-            if node.resource_type == "model":
-                node.alias = table
-            else:
-                node.identifier = table
+    for node in manifest.nodes.values():
+        if node.resource_type == "model" and node.name in inputs:
+            node.schema, node.alias = inputs[node.name].split(".")
+    names = [source.name for source in manifest.sources.values()]
+    for source in manifest.sources.values():
+        name = lineage.input_name(source.name, source.source_name, names)
+        if name in inputs:
+            source.schema, source.identifier = inputs[name].split(".")
     return manifest
 
 
@@ -174,5 +194,11 @@ def _invoke(settings: Settings, arguments: list[str], manifest=None, target: Pat
         return result.result
     if result.exception:
         raise WarehouseError(f"dbt {' '.join(arguments[1:4])}: {one_line(result.exception)}") from result.exception
-    failed = [f"{r.node.name}: {one_line(r.message)}" for r in result.result if r.status not in ("success", "pass")]
-    raise WarehouseError(f"dbt: {'; '.join(failed) or ' '.join(arguments)}")
+    raise WarehouseError(f"dbt: {'; '.join(_failures(result.result)) or ' '.join(arguments)}")
+
+
+def _failures(outcome) -> list[str]:
+    """What failed of a run's nodes, or of the catalogue that documentation is made of."""
+    if hasattr(outcome, "errors"):
+        return list(map(one_line, outcome.errors or ()))
+    return [f"{r.node.name}: {one_line(r.message)}" for r in outcome if r.status not in ("success", "pass")]

@@ -13,7 +13,7 @@ DISTANCE_DAYS = 14
 
 
 def selects(live: str, start: date, end: date, slices: int = 1, look_back: int = LOOK_BACK_DAYS) -> list[str]:
-    """Queries on `live`, a table's id, that together give the documents of start..end, each of them once.
+    """Queries on `live`, a table as SQL names it, that together give the documents of start..end, each of them once.
 
     A slice has its share of the document ids. All messages of a document are in one slice, so that the number of slices
     never shows in the result.
@@ -29,6 +29,9 @@ def record_distances(warehouse: Warehouse, live: Table, stable: Table, start: da
 
     Days are left out of which live has lost what came up to DISTANCE_DAYS before: they were counted when it was there.
     """
+    # The gate reads it also where there is nothing to count.
+    table = tables.from_file("monitoring", "duplicates")
+    warehouse.ensure(table)
     if live.retention_days is not None:
         oldest_kept = datetime.now(UTC).date() - timedelta(days=live.retention_days - 1)
         start = max(start, oldest_kept + timedelta(days=DISTANCE_DAYS))
@@ -37,13 +40,11 @@ def record_distances(warehouse: Warehouse, live: Table, stable: Table, start: da
     found: Counter[tuple[date, int]] = Counter()
     for part in _slices(warehouse.settings.dedup_slices):
         days = {"start_date": start, "end_date": end, "most_days": DISTANCE_DAYS}
-        for row in warehouse.rows(render("duplicates", live=live.id, slice=part, **days)):
+        for row in warehouse.rows(render("duplicates", live=tables.quoted(live.id), slice=part, **days)):
             found[row["submission_date"], row["distance_days"]] += row["messages"]
     now = datetime.now(UTC)
-    table = tables.from_file("monitoring", "duplicates")
-    warehouse.ensure(table)
     warehouse.load_rows(
-        table.id,
+        table,
         (
             {
                 "submission_date": start + timedelta(days=day),

@@ -22,6 +22,7 @@ from telemetry_warehouse import reads
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused, one_line
 from telemetry_warehouse.reads import Path, Reads
+from telemetry_warehouse.tables import quoted
 
 # https://cloud.google.com/bigquery/pricing#data: the sizes of values that are not NULL.
 FIXED_SIZES = {
@@ -144,8 +145,8 @@ class Estimator:
         """The rows that a candidate of these days had, as far as the published table has them."""
         definition = self._look_up(f"{self._project}.{table}")
         if definition.time_partitioning is None:
-            return sqlglot.parse_one(f"SELECT *, FALSE AS _deleted FROM {table}", dialect="bigquery")
-        rows = sqlglot.parse_one(f"SELECT * FROM {table}", dialect="bigquery")
+            return sqlglot.parse_one(f"SELECT *, FALSE AS _deleted FROM {quoted(table)}", dialect="bigquery")
+        rows = sqlglot.parse_one(f"SELECT * FROM {quoted(table)}", dialect="bigquery")
         day = f"DATE(`{definition.time_partitioning.field}`)"
         rows.find(exp.Table).meta[reads.PARTITIONS] = f"{day} BETWEEN DATE '{start}' AND DATE '{end}'"
         return rows

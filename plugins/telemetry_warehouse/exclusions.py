@@ -69,7 +69,7 @@ def _write(warehouse: Warehouse, status: str, run_id: str, noted: list[tuple[dat
     warehouse.ensure(definition)
     names = ("submission_date", "ping_type", "table_name", "reason")
     about = {"recorded_date": now.date(), "recorded_at": now, "status": status, "run": run_id}
-    warehouse.load_rows(definition.id, [about | dict(zip(names, one, strict=True)) for one in noted])
+    warehouse.load_rows(definition, [about | dict(zip(names, one, strict=True)) for one in noted])
 
 
 def record_ended(warehouse: Warehouse, since: date, run_id: str) -> None:
@@ -154,10 +154,9 @@ def inputs_without(warehouse: Warehouse, step: Step, published: list[dict], star
             warehouse.ensure_dataset(f"{dataset}_candidates")
             views[table] = f"{dataset}_candidates.{name}__without__{os.getpid()}_{time.time_ns()}"
             listed = ", ".join(f"DATE '{day}'" for day in days)
-            warehouse.query(
-                f"CREATE VIEW {views[table]} OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(),"
-                f" INTERVAL 7 DAY)) AS SELECT * FROM {table} WHERE DATE(submission_timestamp) NOT IN ({listed})"
-            )
+            kept = f"SELECT * FROM {tables.quoted(table)} WHERE DATE(submission_timestamp) NOT IN ({listed})"
+            expires = "expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 7 DAY)"
+            warehouse.query(f"CREATE VIEW {tables.quoted(views[table])} OPTIONS ({expires}) AS {kept}")
     return views
 
 

@@ -20,7 +20,11 @@ MARK = "x-pii"
 # References can lead in a circle.
 _LONGEST_WAY = 20
 MAX_NAME_LENGTH = 300
-_RESERVED_NAME = re.compile(r"_table_|_file_|_partition|_row_timestamp|__root__|_colidentifier")
+# What the names in our SQL over tables of pings begin with, so that they are no column's.
+OURS = "__"
+_RESERVED_NAME = re.compile(
+    r"_table_|_file_|_partition|_row_timestamp|_colidentifier|_change_sequence_number|_change_type|_change_timestamp"
+)
 _SCALARS = {"integer": "INT64", "number": "FLOAT64", "boolean": "BOOL", "string": "STRING"}
 
 
@@ -46,8 +50,14 @@ class Field:
 def snake_case(name: str) -> str | None:
     """The column name of a property: `subsessionLength` → subsession_length, `memoryMB` → memory_mb, `2d` → _2d.
 
-    None where nothing is left that BigQuery takes as a name; such a property has no column.
+    None where nothing is left that BigQuery takes as a name, or one with our own two underscores at its beginning; such
+    a property has no column.
     """
+    words = _words(name)
+    return None if words is None or _beyond(words) else words
+
+
+def _words(name: str) -> str | None:
     words = re.sub(r"[^A-Za-z0-9_]+", "_", name)
     if not words.strip("_"):
         return None
@@ -55,8 +65,18 @@ def snake_case(name: str) -> str | None:
         words = words[1:]
     words = re.sub(r"([A-Za-z]\d*)(?=[A-Z][a-z])", r"\1_", words)
     words = re.sub(r"([a-z]\d*)(?=[A-Z])", r"\1_", words).lower()
-    words = re.sub(r"^(?=\d)", "_", words)
-    return None if len(words) > MAX_NAME_LENGTH or _RESERVED_NAME.match(words) else words
+    return re.sub(r"^(?=\d)", "_", words)
+
+
+def _beyond(column: str) -> str | None:
+    """Which limit, of BigQuery's or our own, keeps this from being a column's name, if one does."""
+    if len(column) > MAX_NAME_LENGTH:
+        return f"its name has {len(column)} characters, and BigQuery takes {MAX_NAME_LENGTH}"
+    if reserved := _RESERVED_NAME.match(column):
+        return f"BigQuery keeps names that begin with {reserved[0].upper()} for itself"
+    if column.startswith(OURS):
+        return f"names that begin with {OURS} are those of the warehouse's own SQL"
+    return None
 
 
 def from_schema(schema: dict, source: str) -> tuple[Field, ...]:
@@ -65,6 +85,17 @@ def from_schema(schema: dict, source: str) -> tuple[Field, ...]:
     Raises SchemaError for two properties that map to one column and for a $ref that leaves the file.
     """
     return _Reader(schema, source).document()
+
+
+def beyond_limits(schema: dict, source: str) -> list[str]:
+    """What of a JSON Schema is beyond BigQuery's limits for names and nesting, a line for each with number and limit.
+
+    Its values are kept all the same: without a column in additional_properties, without a type as JSON. Raises
+    SchemaError as `from_schema` does.
+    """
+    reader = _Reader(schema, source)
+    reader.document()
+    return reader.beyond
 
 
 def resolver(root: dict, source: str) -> Callable[[str], object]:
@@ -96,6 +127,7 @@ class _Reader:
     def __init__(self, root: dict, source: str):
         self.root = root
         self.source = source
+        self.beyond: list[str] = []
 
     def document(self) -> tuple[Field, ...]:
         found = self.type_of(self.root, (), 0, frozenset())
@@ -129,6 +161,9 @@ class _Reader:
     def object_type(self, schema, path, depth, references) -> _Type:
         # A map needs a second record for values that are records; its own check below sees to that.
         if depth > MAX_RECORD_DEPTH:
+            if any(schema.get(keyword) for keyword in ("properties", "patternProperties", "additionalProperties")):
+                deep = f"is a record {depth} deep, and BigQuery nests records {MAX_RECORD_DEPTH} deep"
+                self.beyond.append(f"{'.'.join(path)} {deep}: it stays JSON")
             return _JSON
         if schema.get("properties"):
             members = self.members(schema["properties"], path, depth + 1, references)
@@ -148,7 +183,11 @@ class _Reader:
         members: dict[str, Field] = {}
         for key, schema in properties.items():
             column = snake_case(key)
-            if column is None or schema is False or self.is_dropped(schema, (*path, key)):
+            if schema is False or self.is_dropped(schema, (*path, key)):
+                continue
+            if column is None:
+                if reason := _beyond(_words(key) or ""):
+                    self.beyond.append(f"{'.'.join((*path, key))[:80]} gets no column: {reason}")
                 continue
             if column in members:
                 here = ".".join(path) or "the document"

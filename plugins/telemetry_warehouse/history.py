@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import lineage, schemas
+from telemetry_warehouse import lineage, schemas, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.querying import print_grid
@@ -62,7 +62,7 @@ def history(
         parameters,
     )
     selects = [
-        f"SELECT {_PING_COLUMNS.format(type=name)} FROM {lineage.stable_table(name)}"
+        f"SELECT {_PING_COLUMNS.format(type=name)} FROM {tables.quoted(lineage.stable_table(name))}"
         f" WHERE DATE(submission_timestamp) {between} AND {pings_in_app}"
         for name in schemas.list_types(warehouse.settings.schemas)
         if warehouse.exists(lineage.stable_table(name))

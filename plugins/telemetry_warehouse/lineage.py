@@ -1,10 +1,14 @@
 """Every table that a night builds, what it reads, and in which order: read from dbt's manifest and the schemas.
 
-Merging a model or a schema is what schedules it. Imports nothing heavy, because DAG files parse with it.
+Merging a model or a schema is what schedules it. Models and views that read the pings of a type that is not there are
+left out. Imports nothing heavy, because DAG files parse with it.
 """
 
 import hashlib
 import json
+import os
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,6 +18,9 @@ from telemetry_warehouse.schemas import TypeName, clean, list_types
 from telemetry_warehouse.settings import ROOT, Settings
 
 LOOK_BACK_DAYS = 2
+# Its models read the types that are there, and do without the others.
+_UNION = "macro.telemetry_warehouse.union_of"
+_NAMED = re.compile(r"(?:ref|source)\(([^()]*)\)")
 
 
 @dataclass(frozen=True)
@@ -111,13 +118,87 @@ def views(settings: Settings) -> list[View]:
     ]
 
 
+def functions(settings: Settings) -> set[str]:
+    """The ids of the functions of the same manifest."""
+    return {_id(node) for node in _manifest(settings).get("functions", {}).values()}
+
+
 def read_by_views(settings: Settings) -> list[str]:
     """The ids of the tables of sql/tables that views read."""
     known = {step.table for step in load(settings).steps} | {view.id for view in views(settings)}
     return sorted({table for view in views(settings) for table in view.inputs.values()} - known)
 
 
+def types_there(settings: Settings) -> list[TypeName]:
+    """The document types of the schema directories, but for those that no schema has ever given a table."""
+    absent = _absent_file(settings)
+    without = set(json.loads(absent.read_text())) if absent.exists() else set()
+    return [name for name in list_types(settings.schemas) if str(name) not in without]
+
+
+def set_types_without_table(settings: Settings, names: Collection[TypeName]) -> None:
+    """From now on these types count as not there."""
+    settings.dbt_target.mkdir(parents=True, exist_ok=True)
+    unfinished = settings.dbt_target / f"types_without_table.{os.getpid()}"
+    unfinished.write_text(json.dumps(sorted(map(str, names))))
+    unfinished.replace(_absent_file(settings))
+
+
+def _absent_file(settings: Settings) -> Path:
+    return settings.dbt_target / "types_without_table.json"
+
+
+def left_out(settings: Settings) -> set[str]:
+    """The ids of all that stands in dbt's manifest and reads, directly or not, pings of a type that is not there."""
+    return _left_out(settings, _whole_manifest(settings))
+
+
+def _left_out(settings: Settings, manifest: dict) -> set[str]:
+    names = types_there(settings)
+    pings = {stable_table(name) for name in names} | {live_table(name) for name in names}
+    gone = {
+        key
+        for key, source in manifest["sources"].items()
+        if source["schema"].endswith(("_stable", "_live")) and _id(source) not in pings
+    }
+    unit_tests = manifest.get("unit_tests", {})
+    readers = manifest["nodes"] | unit_tests
+    found = gone
+    while found:
+        found = {
+            key
+            for key, node in readers.items()
+            if key not in gone
+            and _UNION not in node["depends_on"].get("macros", ())
+            and (
+                gone & set(node["depends_on"]["nodes"])
+                or any(_is_given(node, other) for other in gone - unit_tests.keys())
+            )
+        }
+        gone |= found
+    return gone
+
+
+def _is_given(unit_test: dict, key: str) -> bool:
+    """Whether a unit test gives rows of what has this id in the manifest; False for what is no unit test."""
+    return any(
+        key.endswith("." + ".".join(re.findall(r"\w+", arguments)))
+        for given in unit_test.get("given", ())
+        for arguments in _NAMED.findall(given["input"])
+    )
+
+
 def _manifest(settings: Settings) -> dict:
+    manifest = _whole_manifest(settings)
+    gone = _left_out(settings, manifest)
+    for kind in ("nodes", "sources", "unit_tests"):
+        manifest[kind] = {key: node for key, node in manifest.get(kind, {}).items() if key not in gone}
+    for node in manifest["nodes"].values():
+        node["depends_on"]["nodes"] = [key for key in node["depends_on"]["nodes"] if key not in gone]
+    return manifest
+
+
+def _whole_manifest(settings: Settings) -> dict:
     path: Path = settings.dbt_target / "manifest.json"
     try:
         return json.loads(path.read_text())
@@ -131,18 +212,23 @@ def _dedup_steps(settings: Settings) -> list[Step]:
         Step(
             stable_table(name),
             "dedup",
-            {"live": f"{clean(name.namespace)}_live.{name.table}"},
+            {"live": live_table(name)},
             LOOK_BACK_DAYS,
             False,
             code,
         )
-        for name in list_types(settings.schemas)
+        for name in types_there(settings)
     ]
 
 
 def stable_table(name: TypeName) -> str:
     """The id of a document type's stable table."""
     return f"{clean(name.namespace)}_stable.{name.table}"
+
+
+def live_table(name: TypeName) -> str:
+    """The id of a document type's live table."""
+    return f"{clean(name.namespace)}_live.{name.table}"
 
 
 def _model_steps(manifest: dict) -> list[Step]:
@@ -224,12 +310,19 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
+def input_name(name: str, dataset: str, names: list[str]) -> str:
+    """What a source is called among a model's inputs: by its name, or after its dataset too where another of `names`,
+    those of all sources, is the same: two applications may have a type of one name."""
+    return name if names.count(name) == 1 else f"{dataset}_{name}"
+
+
 def _inputs(manifest: dict, node: dict) -> dict[str, str]:
     found: dict[str, str] = {}
     for parent in node["depends_on"]["nodes"]:
         if parent in manifest["sources"]:
             source = manifest["sources"][parent]
-            found[source["name"]] = _id(source)
+            names = [other["name"] for other in manifest["sources"].values()]
+            found[input_name(source["name"], source["source_name"], names)] = _id(source)
         elif parent in manifest["nodes"]:
             upstream = manifest["nodes"][parent]
             if upstream["config"]["materialized"] == "ephemeral":

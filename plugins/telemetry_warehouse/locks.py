@@ -1,8 +1,8 @@
-"""One writer per table: an advisory lock in PostgreSQL, and a token that outlives it.
+"""One writer per table: an advisory lock in PostgreSQL.
 
 The lock is a session's own, so that it is free at once when its holder dies. A holder that was only cut off from
-PostgreSQL does not know that it lost the lock; its token does: tokens only grow, each holder writes its token beside
-the table before it builds, and the publish transaction refuses where a larger one is there.
+PostgreSQL does not know that it lost the lock; the token that it left in BigQuery does (gates/publish.py): tokens only
+grow, each holder leaves one before it builds, and the publish transaction refuses where a larger one is there.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ _POLL_SECONDS = 0.5
 
 
 @contextmanager
-def table_lock(settings: Settings, table_id: str, holder: str, wait_seconds: float = 600) -> Iterator[int]:
-    """Holds the table's lock for the block and gives the holder's token, larger than any given before.
+def table_lock(settings: Settings, table_id: str, holder: str, wait_seconds: float = 600) -> Iterator[None]:
+    """Holds the table's lock for the block.
 
     Raises Busy naming the holder where the lock was not free within `wait_seconds`, NotRunning where PostgreSQL
     cannot be reached.
@@ -33,10 +33,7 @@ def table_lock(settings: Settings, table_id: str, holder: str, wait_seconds: flo
         with connection.cursor() as cursor:
             with _answering():
                 _acquire(cursor, key, table_id, wait_seconds)
-                # The server's clock, not a sequence: a lock server that is set up anew still gives larger tokens.
-                cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-                [token] = cursor.fetchone()
-            yield token
+            yield
     finally:
         connection.close()
 

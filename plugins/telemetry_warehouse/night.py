@@ -15,36 +15,41 @@ from telemetry_warehouse import (
     exclusions,
     lineage,
     refusals,
+    remake,
     report,
     runs,
     stages,
     tables,
+    type_tables,
 )
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.earlier_days import DaysOf, Log
 from telemetry_warehouse.errors import NotRunning, Refused, one_line
+from telemetry_warehouse.files import check_yaml
 from telemetry_warehouse.gates import sense
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.landing import ACK_DEADLINE_SECONDS, expire_errors, land
 from telemetry_warehouse.lineage import Lineage, Step
+from telemetry_warehouse.notify import notify_refused_schemas
 from telemetry_warehouse.progress import Progress, waits_for
 from telemetry_warehouse.runs import text
 from telemetry_warehouse.schemas import TypeName
+from telemetry_warehouse.settings import ROOT
+from telemetry_warehouse.type_tables import Faults
 
 
-def prepare(warehouse: Warehouse, say: Callable[[str], None] = print) -> None:
+def prepare(warehouse: Warehouse, say: Callable[[str], None] = print) -> Faults:
     """Every published table with the columns that the project now defines, and then its functions and views.
 
-    A table that cannot be brought up to date is said; its stage will fail, and no other.
+    Says which table cannot be brought up to date: its stage will fail, and no other. Returns what is wrong with schemas
+    that cannot be applied; they stop their own types' pings and nothing else.
     """
+    check_yaml(ROOT / "sql")
     dbt.prepare(warehouse.settings)
+    faults = type_tables.apply(warehouse)
     sense.check(warehouse)
-    for step in lineage.load(warehouse.settings).steps:
-        try:
-            warehouse.ensure(stages.definition(warehouse, step))
-        except Refused as error:
-            say(f"{step.table} cannot be brought up to date: {one_line(error)}")
+    ensure_derived_tables(warehouse, say)
     for table in lineage.read_by_views(warehouse.settings):
         warehouse.ensure(tables.from_file(*table.split(".")))
     if not dbt.is_deployed(warehouse.settings):
@@ -52,6 +57,20 @@ def prepare(warehouse: Warehouse, say: Callable[[str], None] = print) -> None:
         dbt.deploy(warehouse.settings)
         describe_views(warehouse)
         dbt.remember_deployed(warehouse.settings)
+    return faults
+
+
+def ensure_derived_tables(warehouse: Warehouse, say: Callable[[str], None] = print) -> None:
+    """Every table that the night derives with the columns that its YAML lists; one that was never published is made
+    anew where it differs. Says which published one cannot become what its YAML says."""
+    for step in lineage.load(warehouse.settings).steps:
+        if step.kind != "dedup":
+            try:
+                table = stages.definition(warehouse, step)
+                remake.published_table(warehouse, table)
+                warehouse.ensure(table)
+            except Refused as error:
+                say(f"{step.table} cannot be brought up to date: {one_line(error)}")
 
 
 def land_until_past(warehouse: Warehouse, day: date, say: Callable[[str], None] = print) -> None:
@@ -263,7 +282,7 @@ def run(
     if excluded and not why.strip():
         raise Refused(f"say why {day} may go without {', '.join(map(str, without))}: --why TEXT")
     land_until_past(warehouse, day, say)
-    prepare(warehouse, say)
+    notify_refused_schemas(warehouse, prepare(warehouse, say), say)
     refusals.refuse_before_every_ping(warehouse, day)
     if excluded:
         exclusions.record(warehouse, day, excluded, run_id, why)

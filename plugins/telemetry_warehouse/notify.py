@@ -11,11 +11,12 @@ from datetime import UTC, date, datetime
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
-from telemetry_warehouse import runs, tables
+from telemetry_warehouse import runs, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.settings import masked
+from telemetry_warehouse.type_tables import Faults
 
 # A place that does not answer must not hold up a stage.
 _TIMEOUT_SECONDS = 20
@@ -86,6 +87,32 @@ def notify_failed_stage(
     notify(warehouse, Failure(table, start, end, what), f"{table} {runs.text(start, end)} {ended}", body, say)
 
 
+def notify_refused_schemas(warehouse: Warehouse, faults: Faults, say: Callable[[str], None]) -> None:
+    """Says which schemas cannot be applied, a line for each cause; of each cause people are told once."""
+    today = datetime.now(UTC).date()
+    for line in type_tables.lines(faults):
+        say(line)
+        failure = Failure("schemas", today, today, line)
+        try:
+            if _told_before(warehouse, failure):
+                continue
+        except UNREACHABLE as error:
+            say(f"whether this was notified before cannot be looked up: {one_line(error)}")
+        deliver(warehouse, failure, Notice("a schema cannot be applied", line), say)
+
+
+def _told_before(warehouse: Warehouse, failure: Failure) -> bool:
+    """Whether this failure was told, of whatever days."""
+    warehouse.ensure(tables.from_file("monitoring", "notifications"))
+    return bool(
+        warehouse.rows(
+            "SELECT 1 AS one FROM monitoring.notifications WHERE notified_date >= '2000-01-01'"
+            " AND table_name = @table AND failure = @what AND (delivered > 0 OR undelivered = 0) LIMIT 1",
+            {"table": failure.table, "what": failure.what},
+        )
+    )
+
+
 def _told(warehouse: Warehouse, failure: Failure) -> bool:
     for name in ("notifications", "pipeline_runs"):
         warehouse.ensure(tables.from_file("monitoring", name))
@@ -152,4 +179,4 @@ def _remember(warehouse: Warehouse, told: Failure, notice: Notice, delivered: in
         "delivered": delivered,
         "undelivered": len(warehouse.settings.notify) - delivered,
     }
-    warehouse.load_rows(notifications.id, [row])
+    warehouse.load_rows(notifications, [row])

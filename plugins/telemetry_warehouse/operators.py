@@ -77,10 +77,11 @@ class Deploy(_Step):
 
     def work(self, context):
         from telemetry_warehouse import exclusions, night
+        from telemetry_warehouse.notify import notify_refused_schemas
 
         warehouse = _warehouse()
         excluded = exclusions.stable_tables(warehouse, excluded_types(context))
-        night.prepare(warehouse, self.say)
+        notify_refused_schemas(warehouse, night.prepare(warehouse, self.say), self.say)
         if excluded:
             exclusions.record(warehouse, self.day(context), excluded, context["run_id"], context["params"]["why"] or "")
 
@@ -126,7 +127,12 @@ class BuildTable(_Step):
         from telemetry_warehouse.progress import Progress
 
         warehouse, day = _warehouse(), self.day(context)
-        step = lineage.load(warehouse.settings).step(self.table)
+        steps = lineage.load(warehouse.settings)
+        if self.table not in {step.table for step in steps.steps}:
+            # The DAG was read before the night found out.
+            self.say(f"{self.table} is left out: the schema of its pings is not there, or cannot be applied")
+            return
+        step = steps.step(self.table)
         if self.table in exclusions.stable_tables(warehouse, excluded_types(context)):
             self.say(f"{self.table} {day} is left out")
             return
@@ -165,7 +171,7 @@ class Backfill(_Step):
     """Logs the plan of the range that the run was triggered with, and rebuilds it unless that was all."""
 
     def work(self, context):
-        from telemetry_warehouse import backfill, dbt, night, plan
+        from telemetry_warehouse import backfill, dbt, night, plan, type_tables
 
         given = context["params"]
         warehouse = _warehouse()
@@ -173,7 +179,8 @@ class Backfill(_Step):
         if given["dry_run"]:
             dbt.prepare(warehouse.settings)
         else:
-            night.prepare(warehouse, self.say)
+            for line in type_tables.lines(night.prepare(warehouse, self.say)):
+                self.say(line)
         planned = plan.make(warehouse, start, end, given["select"] or None)
         plan.show(warehouse, planned, self.say)
         planned.refuse()

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from telemetry_warehouse import lineage, refusals, runs, stages
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.differences import column_notes
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.forecast import Forecast, forecast
 from telemetry_warehouse.gates.days import days_of
@@ -101,6 +102,9 @@ def checked(warehouse: Warehouse, plan: Plan) -> Plan:
         if first > plan.start
     ]
     refused += refusals.before_every_ping(firsts.values(), plan.start, plan.end)
+    for one in plan.tables:
+        if one.step.kind != "dedup":
+            notes += column_notes(warehouse, stages.definition(warehouse, one.step))
     return Plan(plan.start, plan.end, plan.selector, plan.tables, tuple(notes), tuple(dict.fromkeys(refused)))
 
 

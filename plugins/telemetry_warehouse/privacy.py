@@ -3,18 +3,24 @@
 A property's schema says `"x-pii": "drop"` or `"x-pii": "hash"`. A hash is keyed (HMAC-SHA-256): whoever has the tables
 and not the key can neither read a value nor test a guess. A UUID becomes a UUID, so that a hashed client_id is still
 one and samples still work; any other text becomes 64 hexadecimal digits.
+
+A document is redacted as text: marked values are cut out or replaced where they stand, every time that they stand
+there, and all other bytes stay as they were sent.
 """
 
 import copy
 import hashlib
 import hmac
-import json
 import re
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from telemetry_warehouse.errors import SettingsError
 from telemetry_warehouse.fields import MARK, SchemaError, follow, resolver
+from telemetry_warehouse.json_text import scan, skip_whitespace
+from telemetry_warehouse.no_clients import no_clients
+from telemetry_warehouse.validators import BACKTRACK_LIMIT, compile_schema
 
 _ACTIONS = ("drop", "hash")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -38,12 +44,14 @@ _NOT_FOLLOWED = (
     "$recursiveRef",
 )
 _BESIDE_A_REFERENCE = {"$ref", MARK, "title", "description", "$comment", "examples", "default"}
-# Branches can lead in a circle.
-_DEEPEST = 20
+
+
+class Undecided(Exception):
+    """Nobody can say in bounded time whether the schema marks a key."""
 
 
 class Redaction:
-    """What a schema marks, as a function that changes a parsed document in place."""
+    """What a schema marks, as a function from a document's text to its text without that."""
 
     def __init__(self, root: dict, source: str, key: str | None):
         self.tree = _Tree(root, source)
@@ -56,14 +64,22 @@ class Redaction:
         pointers = "\n".join(sorted(path for path, schema in _at_paths(self.tree.root) if schema.get(MARK) == "hash"))
         return hmac.new(self._key, pointers.encode(), hashlib.sha256).hexdigest()[:16]
 
-    def __call__(self, document: dict, suspicious: bool = False, hashed: bool = False) -> None:
-        """`suspicious`: the document is not as its schema says, so what stands in place of an object or list with
-        marked fields is taken out whole. `hashed`: it has been through this before; only what is to be dropped is."""
-        _Pass(self, suspicious, hashed).within(self.tree.root, document)
+    def __call__(self, text: str, suspicious: bool = False, hashed: bool = False) -> str:
+        """The JSON text without what is marked; the rest of it stays as it is, and in place of no object is null.
 
-    def hashed(self, value: object) -> str:
-        """The keyed hash of a value; of UUIDs that differ in case only, the same one."""
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        A dropped member goes with its comma, a dropped element becomes null. `suspicious`: the document is not as its
+        schema says, so what stands in place of an object or list with marked fields is dropped whole. `hashed`: it has
+        been through this before, and only what is to be dropped is. Raises Undecided, for a suspicious one never.
+        """
+        return _Pass(self, text, suspicious, hashed).redacted()
+
+    def hashed(self, text: str) -> str:
+        """The keyed hash of a text; of UUIDs that differ in case only, the same one.
+
+        An id that names no client is itself: hashed, it would be one client's.
+        """
+        if text.lower() in no_clients().values():
+            return text
         is_uuid = _UUID.fullmatch(text)
         digest = hmac.new(self._key, (text.lower() if is_uuid else text).encode(), hashlib.sha256).digest()
         # As UUIDs made from names have it; Python 3.13 does not know version 8, for the writer's own bits.
@@ -80,8 +96,8 @@ class Redaction:
                 raise SchemaError(f"{source}: in a schema with {MARK}, {more} cannot stand beside a $ref; use allOf")
             for pattern in schema.get("patternProperties", {}):
                 try:
-                    re.compile(pattern)
-                except re.PatternError as error:
+                    self.tree.patterns[pattern] = _Pattern(pattern)
+                except ValueError as error:
                     raise SchemaError(f"{source}: in a schema with {MARK}, the pattern {pattern!r}: {error}") from None
             if MARK not in schema:
                 continue
@@ -96,48 +112,104 @@ class Redaction:
                 raise SettingsError(f"{source} marks a field to be hashed; set WAREHOUSE_PII_KEY to the secret key")
 
 
-class _Pass:
-    """One document's way through a redaction."""
+@dataclass
+class _Container:
+    """An object or array of the text that is being read: the schemas of its parts, and where these are.
 
-    def __init__(self, redaction: Redaction, suspicious: bool, hashed: bool):
+    spans: of each part, where it starts (an object's member with its key), where it ends, and whether it is dropped.
+    """
+
+    schemas: list[dict]
+    closing: str
+    spans: list[tuple[int, int, bool]] = field(default_factory=list)
+    start: int = 0
+
+    def edits(self) -> Iterator[tuple[int, int, str]]:
+        """What takes the dropped parts out of the text, as (start, end, replacement)."""
+        if self.closing == "]":
+            yield from ((start, end, "null") for start, end, dropped in self.spans if dropped)
+            return
+        first = None
+        for number, (start, _, dropped) in enumerate(self.spans):
+            if dropped:
+                first = number if first is None else first
+            elif first is not None:
+                yield self.spans[first][0], start, ""
+                first = None
+        if first is not None:
+            # The comma before the last members goes with them.
+            yield self.spans[first - 1][1] if first else self.spans[0][0], self.spans[-1][1], ""
+
+
+class _Pass:
+    """One document's way through a redaction. Not recursive, because a document may be nested deeper than Python."""
+
+    def __init__(self, redaction: Redaction, text: str, suspicious: bool, hashed: bool):
         self._redaction = redaction
         self._tree = redaction.tree
+        self._text = text
         self._suspicious = suspicious
-        # A field may be marked in several branches, and is hashed once.
-        self._done: set[tuple[int, str | int]] = set()
         self._hashed = hashed
+        self._edits: list[tuple[int, int, str]] = []
+        self._open: list[_Container] = []
 
-    def at(self, schema: object, container: dict | list, key: str | int) -> None:
-        """Applies `schema` to container[key]."""
-        mark = self._tree.mark(schema)
-        value = container[key]
-        if mark == "hash":
-            if value is not None and not self._hashed and (id(container), key) not in self._done:
-                self._done.add((id(container), key))
-                container[key] = self._redaction.hashed(value)
-        elif mark == "drop" or (self._suspicious and value is not None and not self._tree.expects(schema, value)):
-            if isinstance(container, dict):
-                del container[key]
+    def redacted(self) -> str:
+        start = skip_whitespace(self._text, 0)
+        if self._text[start] != "{":
+            return "null"
+        position = self._enter([self._tree.outlook(self._tree.root)], start)
+        while self._open:
+            container = self._open[-1]
+            if self._text[position] == container.closing:
+                self._edits += container.edits()
+                self._open.pop()
+                position = self._end_of_part(position + 1, dropped=False)
             else:
-                container[key] = None
-        else:
-            self.within(schema, value)
+                position = self._part(container, position)
+        return self._edited()
 
-    def within(self, schema: object, value: object) -> None:
-        if not isinstance(value, dict | list) or not self._tree.has_marks(schema):
-            return
-        schema = self._tree.target(schema)
-        if isinstance(value, dict):
-            for key in list(value):
-                for found in _members(schema, key):
-                    if key in value:
-                        self.at(found, value, key)
+    def _part(self, container: _Container, position: int) -> int:
+        """Reads a member or an element, or enters it; returns where to read on."""
+        container.start = position
+        if container.closing == "}":
+            key, position = scan(self._text, position)
+            position = skip_whitespace(self._text, skip_whitespace(self._text, position) + 1)
+            tree, suspicious = self._tree, self._suspicious
+            schemas = [found for schema in container.schemas for found in tree.members(schema, key, suspicious)]
         else:
-            for position in range(len(value)):
-                for found in _items(schema, position):
-                    self.at(found, value, position)
-        for branch in _branches(schema):
-            self.within(branch, value)
+            schemas = [found for schema in container.schemas for found in _items(schema, len(container.spans))]
+        marked = [self._tree.outlook(schema) for schema in schemas if self._tree.has_marks(schema)]
+        action = min((outlook.mark for outlook in marked if outlook.mark), default=None)
+        kind = self._text[position]
+        if action is None and self._suspicious and kind != "n" and not all(o.expects(kind) for o in marked):
+            action = "drop"
+        if action is None and marked and kind in "{[":
+            return self._enter(marked, position)
+        value, end = scan(self._text, position)
+        if action == "hash" and value is not None and not self._hashed:
+            secret = value if isinstance(value, str) else self._text[position:end]
+            self._edits.append((position, end, f'"{self._redaction.hashed(secret)}"'))
+        return self._end_of_part(end, dropped=action == "drop")
+
+    def _enter(self, outlooks: "list[_Outlook]", position: int) -> int:
+        parts = [part for outlook in outlooks for part in outlook.parts]
+        self._open.append(_Container(parts, "}" if self._text[position] == "{" else "]"))
+        return skip_whitespace(self._text, position + 1)
+
+    def _end_of_part(self, end: int, dropped: bool) -> int:
+        if not self._open:
+            return end
+        container = self._open[-1]
+        container.spans.append((container.start, end, dropped))
+        position = skip_whitespace(self._text, end)
+        return skip_whitespace(self._text, position + 1) if self._text[position] == "," else position
+
+    def _edited(self) -> str:
+        pieces, position = [], 0
+        for start, end, replacement in sorted(self._edits):
+            pieces += self._text[position:start], replacement
+            position = end
+        return "".join([*pieces, self._text[position:]])
 
 
 def redaction(root: dict, source: str, key: str | None) -> Redaction | None:
@@ -153,7 +225,7 @@ def redacted_schema(root: dict, source: str) -> dict:
     after = copy.deepcopy(root)
     tree = _Tree(after, source)
     for schema in list(tree.reached(after)):
-        dropped = {key for key, s in schema.get("properties", {}).items() if tree.mark(s) == "drop"}
+        dropped = {key for key, s in schema.get("properties", {}).items() if tree.outlook(s).mark == "drop"}
         if dropped & set(schema.get("required", ())):
             schema["required"] = [name for name in schema["required"] if name not in dropped]
             # Draft 4 wants at least one.
@@ -166,45 +238,91 @@ def redacted_schema(root: dict, source: str) -> dict:
     return after
 
 
+@dataclass(frozen=True)
+class _Outlook:
+    """What a schema and its branches say of a value.
+
+    mark: what is to be done to the value; to drop goes before to hash. parts: the schemas in which marked parts of it
+    are looked up. objects, lists: whether marked fields can be within an object, or within a list.
+    """
+
+    mark: str | None
+    parts: tuple[dict, ...]
+    objects: bool
+    lists: bool
+
+    def expects(self, kind: str) -> bool:
+        """Whether its marked fields would be found in a value that begins with `kind`."""
+        return self.objects if kind == "{" else self.lists if kind == "[" else False
+
+
+class _Pattern:
+    """A pattern, matched as the validator matches it."""
+
+    def __init__(self, pattern: str):
+        self._pattern = pattern
+        self._matched = compile_schema({"pattern": pattern})
+        self._unmatched = compile_schema({"not": {"pattern": pattern}})
+
+    def matches(self, key: str, suspicious: bool) -> bool:
+        """Raises Undecided where that takes too many steps; in a suspicious document the key counts as matched then."""
+        if self._matched.is_valid(key):
+            return True
+        if self._unmatched.is_valid(key):
+            return False
+        if suspicious:
+            return True
+        raise Undecided(f"the pattern {self._pattern!r} takes more than {BACKTRACK_LIMIT:,} steps on a key")
+
+
 class _Tree:
     """A schema with its references followed."""
 
     def __init__(self, root: dict, source: str):
         self.root = root
+        self.patterns: dict[str, _Pattern] = {}
         self._resolve = resolver(root, source)
-        self._known: dict[int, bool] = {}
+        self._marked: dict[int, bool] = {}
+        self._outlooks: dict[int, _Outlook] = {}
 
     def target(self, schema: object) -> dict:
         return follow(schema, self._resolve)
 
-    def mark(self, schema: object, depth: int = 0) -> str | None:
-        """What is to be done to a value of this schema, or of one of its branches; to drop goes before to hash."""
+    def outlook(self, schema: object) -> _Outlook:
         schema = self.target(schema)
-        if MARK in schema or depth > _DEEPEST:
-            return schema.get(MARK)
-        marks = {self.mark(branch, depth + 1) for branch in _branches(schema)} - {None}
-        return min(marks, default=None)
+        if id(schema) not in self._outlooks:
+            branches = tuple(self._with_branches(schema))
+            keywords = {keyword for branch in branches for keyword in branch}
+            self._outlooks[id(schema)] = _Outlook(
+                mark=min((branch[MARK] for branch in branches if MARK in branch), default=None),
+                parts=tuple(branch for branch in branches if self.has_marks(branch)),
+                objects=not keywords.isdisjoint(_OF_OBJECTS),
+                lists=not keywords.isdisjoint(_OF_LISTS),
+            )
+        return self._outlooks[id(schema)]
+
+    def _with_branches(self, schema: dict) -> Iterator[dict]:
+        # Branches can lead in a circle.
+        waiting, seen = [schema], set()
+        while waiting:
+            part = self.target(waiting.pop())
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield part
+                waiting += [] if MARK in part else _branches(part)
 
     def has_marks(self, schema: object) -> bool:
         schema = self.target(schema)
-        if id(schema) not in self._known:
-            self._known[id(schema)] = any(MARK in s for s in self.reached(schema))
-        return self._known[id(schema)]
+        if id(schema) not in self._marked:
+            self._marked[id(schema)] = any(MARK in s for s in self.reached(schema))
+        return self._marked[id(schema)]
 
-    def expects(self, schema: object, value: object) -> bool:
-        """Whether a value is of a kind in which the schema's marked fields would be found, if it has any."""
-        if not self.has_marks(schema):
-            return True
-        wanted = _OF_OBJECTS if isinstance(value, dict) else _OF_LISTS if isinstance(value, list) else ()
-        waiting, seen = [self.target(schema)], set()
-        while waiting:
-            found = waiting.pop()
-            if any(keyword in found for keyword in wanted):
-                return True
-            if id(found) not in seen:
-                seen.add(id(found))
-                waiting += map(self.target, _branches(found))
-        return False
+    def members(self, schema: dict, key: str, suspicious: bool) -> list:
+        """The schemas that a member of an object has to pass."""
+        properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+        named = [properties[key]] if key in properties else []
+        named += [found for pattern, found in patterns.items() if self.patterns[pattern].matches(key, suspicious)]
+        return named or [schema.get("additionalProperties")]
 
     def reached(self, schema: object) -> Iterator[dict]:
         """The schema and all that a document's parts are looked up in."""
@@ -219,14 +337,6 @@ class _Tree:
                 items = found.get("items")
                 waiting += items if isinstance(items, list) else [items]
                 waiting += [found.get("additionalProperties"), *found.get("prefixItems", ()), *_branches(found)]
-
-
-def _members(schema: dict, key: str) -> list:
-    """The schemas that a member of an object has to pass."""
-    properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    named = [properties[key]] if key in properties else []
-    named += [found for pattern, found in patterns.items() if re.search(pattern, key)]
-    return named or [schema.get("additionalProperties")]
 
 
 def _items(schema: dict, position: int) -> list:

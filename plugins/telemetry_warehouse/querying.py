@@ -10,10 +10,14 @@ from rich.table import Table as Grid
 
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.read_only import refuse_unless_reading
 
 
 def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
-    """Runs SQL, or the .sql file it names; prints table, json (a line a row), csv or arrow (an IPC stream)."""
+    """Runs SQL, or the .sql file it names; prints table, json (a line a row), csv or arrow (an IPC stream).
+
+    Raises Refused for SQL that does anything but read.
+    """
     if sql.endswith(".sql"):
         try:
             sql = Path(sql).read_text()
@@ -22,6 +26,7 @@ def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
         except UnicodeDecodeError as error:
             raise WarehouseError(f"{sql} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     with Console(stderr=True).status("running the query"):
+        refuse_unless_reading(warehouse, sql)
         if form == "arrow":
             result = warehouse.arrow(sql)
         else:

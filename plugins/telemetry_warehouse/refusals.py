@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import lineage, runs, schemas, tables
+from telemetry_warehouse import lineage, runs, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.days import days_of
@@ -11,6 +11,7 @@ from telemetry_warehouse.lineage import LOOK_BACK_DAYS, Lineage, Step
 from telemetry_warehouse.runs import Days, days_missing, overlap, text
 from telemetry_warehouse.schemas import DocumentType, TypeName
 from telemetry_warehouse.tables import Table
+from telemetry_warehouse.type_tables import TypeTables
 
 
 def refuse_unfinished(day: date) -> None:
@@ -82,12 +83,12 @@ def reasons(
     run builds first.
     """
     found = []
-    types = {one.stable.id: one for one in schemas.load(warehouse.settings.schemas).values()}
-    for table, document_type in types.items():
+    types = {found.stable.id: found for found in type_tables.load(warehouse)}
+    for table, tables_of_type in types.items():
         if step.kind == "dedup" and table == step.table:
-            found += expired_in_live(warehouse, document_type, start, end)
+            found += expired_in_live(warehouse, tables_of_type, start, end)
         elif table in step.inputs.values():
-            found += _expired(warehouse, step.table, document_type, document_type.stable, start, end)
+            found += _expired(warehouse, step.table, tables_of_type, tables_of_type.stable, start, end)
     # What dedup reads is landed and not built.
     if step.kind != "dedup":
         found += _missing_inputs(warehouse, step, start, end, published, built_before, types)
@@ -96,7 +97,9 @@ def reasons(
     return found
 
 
-def expired_in_live(warehouse: Warehouse, document_type: DocumentType, start: date, end: date) -> list[str]:
+def expired_in_live(
+    warehouse: Warehouse, document_type: DocumentType | TypeTables, start: date, end: date
+) -> list[str]:
     """Why start..end of a stable table cannot be deduplicated: its live table has lost pings of these days, or of the
     look-back before them, by its retention."""
     first = start - timedelta(days=LOOK_BACK_DAYS)
@@ -104,7 +107,7 @@ def expired_in_live(warehouse: Warehouse, document_type: DocumentType, start: da
 
 
 def _expired(
-    warehouse: Warehouse, table: str, document_type: DocumentType, source: Table, first: date, last: date
+    warehouse: Warehouse, table: str, document_type: DocumentType | TypeTables, source: Table, first: date, last: date
 ) -> list[str]:
     """A source that held pings of first..last and has lost them by its retention gives no complete table."""
     if source.retention_days is None:
@@ -142,7 +145,7 @@ def _missing_inputs(
     end: date,
     published: list[dict],
     built_before: Mapping[str, Days],
-    types: Mapping[str, DocumentType],
+    types: Mapping[str, DocumentType | TypeTables],
 ) -> list[str]:
     """Every day of the tables that a step reads must have been built, or its own days would lack theirs.
 
@@ -172,7 +175,7 @@ def first_ping_of(known: Lineage, table: str, firsts: Mapping[TypeName, date]) -
     return min((first for name, first in firsts.items() if lineage.stable_table(name) in stable), default=None)
 
 
-def _how_to_build(warehouse: Warehouse, document_type: DocumentType | None, days: list[date]) -> str:
+def _how_to_build(warehouse: Warehouse, document_type: DocumentType | TypeTables | None, days: list[date]) -> str:
     if document_type and (lost := expired_in_live(warehouse, document_type, days[0], days[-1])):
         without = f"`./warehouse night {days[0]} --without {document_type.name} --why TEXT`"
         return f"{lost[0]}; let it go without that type, day by day: {without}"

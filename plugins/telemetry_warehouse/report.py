@@ -59,7 +59,7 @@ def _last_runs(warehouse: Warehouse, day: date) -> dict[str, dict]:
         "SELECT table_name, start_date, end_date, token, run, status, row_count, started_at, ended_at, error, checksum,"
         " build_seconds AS build, gate_seconds AS gate"
         f" FROM {runs.id} WHERE start_date <= @day AND end_date >= @day"
-        " QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY ended_at DESC) = 1",
+        " QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY token DESC, ended_at DESC) = 1",
         {"day": day},
     )
     return {row["table_name"]: row for row in rows}

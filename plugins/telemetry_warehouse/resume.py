@@ -65,13 +65,13 @@ def end(warehouse: Warehouse, plan: Plan, run_id: str) -> None:
 def _note(warehouse: Warehouse, plan: Plan, run_id: str, status: str, now: datetime) -> None:
     row = {"noted_date": now.date(), "noted_at": now, "run": run_id, "status": status}
     row |= {"start_date": plan.start, "end_date": plan.end, "selector": plan.selector}
-    warehouse.load_rows("monitoring.backfills", [row])
+    warehouse.load_rows(tables.from_file("monitoring", "backfills"), [row])
 
 
 def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset[Chunk]:
     """The plan's chunks that were published since then and would be built the same now."""
     published = warehouse.rows(
-        "SELECT table_name, start_date, end_date, started_at, checksum, inputs_published"
+        "SELECT table_name, start_date, end_date, token, started_at, checksum, inputs_published"
         " FROM monitoring.pipeline_runs WHERE status = 'published' AND started_at >= @since",
         {"since": since},
     )
@@ -103,7 +103,7 @@ def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset
 
 def _newest(rows: list[dict], day: date) -> dict | None:
     covering = [row for row in rows if row["start_date"] <= day <= row["end_date"]]
-    return max(covering, key=lambda row: row["started_at"], default=None)
+    return max(covering, key=lambda row: row["token"], default=None)
 
 
 def _unchanged(step: Step, row: dict, landed: list[dict], inputs: list[dict]) -> bool:

@@ -1,17 +1,17 @@
 """Undo: a table's days as they were before they were last published, read from BigQuery's time travel (seven days)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
 
-from telemetry_warehouse import lineage, runs, stages, tables
+from telemetry_warehouse import lineage, projection, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.gates.publish import publish, whole_days
 from telemetry_warehouse.lineage import Step
-from telemetry_warehouse.tables import Table
+from telemetry_warehouse.tables import Table, quoted
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ def revert(
             f" revert what it reads ({', '.join(step.inputs.values())}), then"
             f" `./warehouse backfill {start} {end} --select {step.name}`"
         )
+    # What the days had may have no place in the definition any more.
+    table = replace(table, columns=tuple(warehouse.client.get_table(table.id).schema))
     with stages.sole_writer(warehouse, table, run_id) as token:
         parts = _previous(warehouse, table, start, end)
         candidate = stages.new_candidate(warehouse, table, start, end, token)
@@ -94,12 +96,13 @@ def _previous(warehouse: Warehouse, table: Table, start: date, end: date) -> lis
 
 def _copy(warehouse: Warehouse, table: Table, candidate: str, part: Restored) -> int:
     """Adds the days as they were to the candidate; returns how many rows."""
-    then = f"{table.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{part.moment:%Y-%m-%d %H:%M:%S.%f}+00'"
+    then = f"{quoted(table.id)} FOR SYSTEM_TIME AS OF TIMESTAMP '{part.moment:%Y-%m-%d %H:%M:%S.%f}+00'"
     days = whole_days(table, part.start, part.end)
-    there = {field.name for field in warehouse.query(f"SELECT * FROM {then} WHERE {days} LIMIT 0").schema}
-    names = ", ".join(f"`{name}`" for name in table.column_names if name in there)
+    of_days = f"SELECT * FROM {then} WHERE {days}"
+    there = warehouse.query(f"{of_days} LIMIT 0").schema
+    columns = ", ".join(f"`{name}`" for name in table.column_names)
     done = warehouse.query(
-        f"INSERT INTO {candidate} ({names}) SELECT {names} FROM {then} WHERE {days}",
+        f"INSERT INTO {quoted(candidate)} ({columns}) {projection.select(f'({of_days})', there, table)}",
         labels={"table": table.name, "stage": "build"},
     )
     return done.num_dml_affected_rows

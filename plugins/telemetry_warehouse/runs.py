@@ -4,13 +4,15 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import tables
-from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.bigquery import Warehouse, text_literal
 from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import Step, stable_table
 from telemetry_warehouse.schemas import TypeName
 
 Days = tuple[date, date]
+# What is known of the newest stage of a range.
+_OF_NEWEST = {"started_at": "started_at", "ended_at": "ended_at", "excluded": "IFNULL(excluded, '')"}
 
 
 def text(start: date, end: date) -> str:
@@ -31,25 +33,27 @@ def chunks(start: date, end: date, size: int) -> list[Days]:
 def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> list[dict]:
     """The published stages of these tables that touch first..last, and the exclusions of these days.
 
-    Rows of table_name, start_date, end_date, times (how often), started_at and ended_at (of the newest), excluded (what
-    the newest was built without, as text) and is_exclusion. An exclusion is a row of the excluded type's stable table.
+    Rows of table_name, start_date, end_date, times (how often), is_exclusion, and of the newest the token, started_at,
+    ended_at and excluded (what it was built without, as text). The newest has the largest token, whatever the clocks
+    said. An exclusion is a row of the excluded type's stable table.
     """
     for name in ("pipeline_runs", "exclusions"):
         warehouse.ensure(tables.from_file("monitoring", name))
-    names = ", ".join(f"'{table}'" for table in wanted)
+    names = ", ".join(map(text_literal, wanted))
+    newest = ", ".join(f"ARRAY_AGG({sql} ORDER BY token DESC LIMIT 1) AS {name}" for name, sql in _OF_NEWEST.items())
     rows = warehouse.rows(
-        "SELECT table_name, start_date, end_date, COUNT(*) AS times, MAX(started_at) AS started_at,"
-        " MAX(ended_at) AS ended_at, ARRAY_AGG(IFNULL(excluded, '') ORDER BY ended_at DESC LIMIT 1) AS excluded,"
+        f"SELECT table_name, start_date, end_date, COUNT(*) AS times, MAX(token) AS token, {newest},"
         " FALSE AS is_exclusion FROM monitoring.pipeline_runs"
         " WHERE status = 'published' AND start_date <= @last AND end_date >= @first"
         f" AND table_name IN ({names}) GROUP BY table_name, start_date, end_date"
-        " UNION ALL SELECT table_name, submission_date, submission_date, COUNT(*), MAX(recorded_at), MAX(recorded_at),"
-        " [''], TRUE FROM monitoring.exclusions WHERE recorded_date >= '2000-01-01' AND status = 'excluded'"
+        " UNION ALL SELECT table_name, submission_date AS start_date, submission_date AS end_date, COUNT(*), 0,"
+        " [MAX(recorded_at)], [MAX(recorded_at)], [''], TRUE FROM monitoring.exclusions"
+        " WHERE recorded_date >= '2000-01-01' AND status = 'excluded'"
         f" AND submission_date BETWEEN @first AND @last AND table_name IN ({names})"
         " GROUP BY table_name, submission_date",
         {"first": first, "last": last},
     )
-    return [row | {"excluded": row["excluded"][0]} for row in rows]
+    return [row | {name: row[name][0] for name in _OF_NEWEST} for row in rows]
 
 
 def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
@@ -75,7 +79,7 @@ def newest(found: list[dict], table: str, first: date, last: date) -> dict[date,
     for run in found:
         if run["table_name"] == table and not run["is_exclusion"]:
             for day in days_of(max(first, run["start_date"]), min(last, run["end_date"])):
-                if day not in days or run["ended_at"] > days[day]["ended_at"]:
+                if day not in days or run["token"] > days[day]["token"]:
                     days[day] = run
     return days
 
@@ -136,4 +140,4 @@ def record_failure(warehouse: Warehouse, row: dict, error: Exception) -> None:
     table = tables.from_file("monitoring", "pipeline_runs")
     warehouse.ensure(table)
     failure = {"status": "failed", "error": one_line(error)[:2000], "ended_at": datetime.now(UTC)}
-    warehouse.load_rows(table.id, [row | failure | {"started_date": row["started_at"].date()}])
+    warehouse.load_rows(table, [row | failure | {"started_date": row["started_at"].date()}])

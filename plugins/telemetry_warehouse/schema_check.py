@@ -6,33 +6,39 @@ from pathlib import Path
 from telemetry_warehouse import schemas
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import Refused, SettingsError
-from telemetry_warehouse.landing.document import Steps
+from telemetry_warehouse.fields import beyond_limits
+from telemetry_warehouse.schemas import DocumentType
 
 
 def check(warehouse: Warehouse, directories: Iterable[Path], say: Callable[[str], None]) -> None:
-    """Says of each document type what would be new; changes nothing.
+    """Says of each document type what would be new, or why it is refused; changes nothing.
 
-    Raises SchemaError for a schema that is none, Refused where a table cannot take a changed one.
+    Raises Refused, with every reason, where a schema cannot be used, is beyond a limit of BigQuery's, or changes what a
+    table cannot change.
     """
     for directory in directories:
         if not Path(directory).is_dir():
             raise SettingsError(f"{directory} is not a directory of schemas")
     refused = []
     types = schemas.load(directories)
-    # Any key will do to see whether the marks of sensitive fields are right.
-    Steps(types, "no key")
-    for document_type in types.values():
+    for subject in sorted({*types, *types.faults}, key=str):
         try:
-            found = [warehouse.missing_columns(table) for table in (document_type.live, document_type.stable)]
+            if fault := types.faults.get(subject):
+                raise Refused(str(fault))
+            say(f"{subject}: {_changes(warehouse, types[subject])}")
         except Refused as refusal:
             refused.append(str(refusal))
-            say(f"{document_type.name}: refused")
-            continue
-        if None in found:
-            say(f"{document_type.name}: new, lands in {document_type.live.id} and {document_type.stable.id}")
-        else:
-            columns = sorted({path for paths in found for path in paths})
-            said = f"{len(columns)} new columns: {', '.join(columns)}" if columns else "as its tables are"
-            say(f"{document_type.name}: {said}")
+            say(f"{subject}: refused: {refusal}")
     if refused:
-        raise Refused("; ".join(refused))
+        raise Refused("; ".join(dict.fromkeys(refused)))
+
+
+def _changes(warehouse: Warehouse, document_type: DocumentType) -> str:
+    """What would be new of a type. Raises Refused for what cannot be."""
+    if beyond := beyond_limits(document_type.schema, str(document_type.path)):
+        raise Refused(f"{document_type.path}: {'; '.join(beyond)}")
+    found = [warehouse.missing_columns(table) for table in (document_type.live, document_type.stable)]
+    if None in found:
+        return f"new, lands in {document_type.live.id} and {document_type.stable.id}"
+    columns = sorted({path for paths in found for path in paths})
+    return f"{len(columns)} new columns: {', '.join(columns)}" if columns else "as its tables are"

@@ -1,5 +1,7 @@
 """The schema directories: every document type, its columns, its live and stable tables, its retention.
 
+A type whose schema cannot be used stops no other: `load` gives those that can be, and what is wrong with the rest.
+
 A type is `<dir>/<namespace>/<type>/<type>.<version>.schema.json`; an optional `<type>.<version>.table.yml` beside it
 says how long its rows are kept and where the normalised columns come from:
 
@@ -13,21 +15,26 @@ says how long its rows are kept and where the normalised columns come from:
       country: country
 """
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.fields import Field, SchemaError, from_schema
+from telemetry_warehouse.files import FileError, read_json, read_yaml
+from telemetry_warehouse.privacy import redacted_schema, redaction
+from telemetry_warehouse.validators import compile_schema
 
 if TYPE_CHECKING:
     from telemetry_warehouse.tables import Table
 
 LIVE_DAYS = 30
+_MAX_DAYS = 36_500
 STABLE_DAYS = 775
+STABLE_CLUSTERING = ("normalized_channel", "sample_id", "client_id")
 DEFAULT_PATHS = {
     "client_id": ("clientId", "client_id", "client_info.client_id"),
     "app_name": ("application.name", "app_name"),
@@ -59,6 +66,9 @@ ADDITIONAL_COLUMN = (
 )
 _RESERVED = frozenset(name for name, *_ in (*STANDARD_COLUMNS, ADDITIONAL_COLUMN))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# BigQuery's limits.
+_MAX_COLUMN_DESCRIPTION = 1024
+_MAX_TABLE_DESCRIPTION = 16_384
 _FILE_NAME = re.compile(r"(?P<type>.+)\.(?P<version>\d+)\.schema\.json")
 
 
@@ -108,19 +118,40 @@ class DocumentType:
         return self.name.version
 
 
-def compile_schema(schema: dict):
-    """The validator of a JSON Schema. Raises ValueError, TypeError or jsonschema_rs.ReferencingError for a bad one."""
-    import jsonschema_rs
+@dataclass(frozen=True)
+class Fault:
+    """Why a type's files cannot be used, in one line that names the file.
 
-    # offline: a schema must never make the warehouse fetch something from the network.
-    return jsonschema_rs.validator_for(schema, offline=True)
+    `schema` is its JSON where it says, if anything, which fields are sensitive.
+    """
+
+    why: str
+    schema: dict | None = None
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class Types(dict[TypeName, DocumentType]):
+    """The document types that can be used. `faults`: what is wrong with the others, and with files that name none."""
+
+    def __init__(self):
+        super().__init__()
+        self.faults: dict[TypeName | Path, Fault] = {}
 
 
 def fingerprint(directories: Iterable[Path]) -> tuple:
     """What changes when any schema, or what stands beside it, does."""
-    paths = [path for directory in directories for path in sorted(Path(directory).glob("*/*/*.*"))]
-    states = [path.stat() for path in paths]
-    return tuple((path, state.st_mtime_ns, state.st_size) for path, state in zip(paths, states, strict=True))
+    return tuple(_state(path) for directory in directories for path in sorted(Path(directory).glob("*/*/*.*")))
+
+
+def _state(path: Path) -> tuple:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        # Taken away since the directory was listed, or a link to nothing.
+        return path, None, None
+    return path, state.st_mtime_ns, state.st_size
 
 
 def clean(name: str) -> str:
@@ -129,53 +160,84 @@ def clean(name: str) -> str:
 
 
 def list_types(directories: Iterable[Path]) -> list[TypeName]:
-    """Every document type by the names of the files alone; opens none of them. Raises SchemaError on a bad name."""
-    return sorted(_files(directories))
+    """Every document type by the names of the files alone, also of files that cannot be used; opens none of them."""
+    files, faults = _files(directories)
+    return sorted({*files, *(name for name in faults if isinstance(name, TypeName))})
 
 
-def load(directories: Iterable[Path]) -> dict[TypeName, DocumentType]:
-    """Reads and compiles every schema. Raises SchemaError naming the file, and both files or both fields in a clash."""
-    types = {name: _document_type(name, path) for name, path in sorted(_files(directories).items())}
-    by_table: dict[str, DocumentType] = {}
-    for document_type in types.values():
-        other = by_table.setdefault(document_type.live.id.lower(), document_type)
-        if other is not document_type:
-            both = f"{other.path} and {document_type.path}"
-            raise SchemaError(f"{both} both become the table {document_type.live.id}; rename one")
+def load(directories: Iterable[Path]) -> Types:
+    """Reads and compiles every schema. What is wrong with one is among the faults of what is returned, and with what
+    clashes, both files or both fields by name."""
+    files, faults = _files(directories)
+    types = Types()
+    types.faults |= faults
+    for name, path in sorted(files.items()):
+        schema = None
+        try:
+            schema = _read(read_json, path)
+            types[name] = _document_type(name, path, schema)
+        except SchemaError as error:
+            types.faults[name] = Fault(str(error), _with_right_marks(schema))
+        except Exception as error:
+            # One schema that we are not ready for must not keep the others from their tables.
+            why = f"{path} cannot be used: {type(error).__name__} {one_line(error)}"
+            types.faults[name] = Fault(why, _with_right_marks(schema))
     return types
 
 
-def _files(directories: Iterable[Path]) -> dict[TypeName, Path]:
-    files: dict[TypeName, Path] = {}
+def _with_right_marks(schema: object) -> dict | None:
+    if not isinstance(schema, dict):
+        return None
+    try:
+        redaction(schema, "", "a key")
+    except Exception:
+        # A schema that nobody has checked may be anything.
+        return None
+    return schema
+
+
+def _files(directories: Iterable[Path]) -> tuple[dict[TypeName, Path], dict[TypeName | Path, Fault]]:
+    """The file of each type, and what is wrong with names of files: not ours, or two for one type or one table."""
+    files: dict[TypeName, list[Path]] = {}
+    faults: dict[TypeName | Path, Fault] = {}
     for directory in directories:
         for path in sorted(Path(directory).glob("*/*/*.schema.json")):
             match = _FILE_NAME.fullmatch(path.name)
             namespace = path.parent.parent.name
-            if not match or not _NAME.fullmatch(match["type"]) or not _NAME.fullmatch(namespace):
+            if match and _NAME.fullmatch(match["type"]) and _NAME.fullmatch(namespace):
+                files.setdefault(TypeName(namespace, match["type"], match["version"]), []).append(path)
+            else:
                 wanted = "<namespace>/<type>/<type>.<version>.schema.json"
-                raise SchemaError(f"{path}: name it {wanted}, in letters, digits and -._")
-            name = TypeName(namespace, match["type"], match["version"])
-            if name in files:
-                raise SchemaError(f"{files[name]} and {path} both define {name}; keep one")
-            files[name] = path
-    return files
+                faults[path] = Fault(f"{path}: name it {wanted}, in letters, digits and -._")
+    by_table: dict[str, list[TypeName]] = {}
+    for name, paths in sorted(files.items()):
+        by_table.setdefault(f"{clean(name.namespace)}_live.{name.table}".lower(), []).append(name)
+        if len(paths) > 1:
+            faults[name] = Fault(f"{' and '.join(map(str, paths))} both define {name}; keep one")
+    for table, names in by_table.items():
+        if len(names) > 1:
+            paths = " and ".join(str(path) for name in names for path in files[name])
+            faults |= dict.fromkeys(names, Fault(f"{paths} both become the table {table}; rename one"))
+    return {name: path for name, [path, *_] in files.items() if name not in faults}, faults
 
 
-def _document_type(name: TypeName, path: Path) -> DocumentType:
-    import jsonschema_rs
+def _document_type(name: TypeName, path: Path, schema: dict) -> DocumentType:
+    from telemetry_warehouse.tables import MAX_COLUMNS, Table
 
-    from telemetry_warehouse.tables import Table
-
-    try:
-        schema = json.loads(path.read_text())
-        validator = compile_schema(schema)
-    except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
-        raise SchemaError(f"{path} is not a usable JSON Schema: {str(error).splitlines()[0]}") from error
+    validator = _compiled(schema, path)
     fields = from_schema(schema, str(path))
+    # Whatever the key is, the marks are right or wrong.
+    if redaction(schema, str(path), "a key"):
+        _compiled(redacted_schema(schema, str(path)), path)
     typed = tuple(f for f in fields if f.column not in _RESERVED)
     options = _options(path.with_name(path.name.replace(".schema.json", ".table.yml")))
     first, last = _standard_columns()
     columns = (*first, *map(schema_field, typed), last)
+    if (count := column_count(columns)) > MAX_COLUMNS:
+        raise SchemaError(
+            f"{path} has {count:,} columns, those in records included, and BigQuery takes {MAX_COLUMNS:,} in a table;"
+            " let maps and lists hold what has no fixed names"
+        )
     description = str(schema.get("description") or schema.get("title") or name)
     namespace = clean(name.namespace)
     return DocumentType(
@@ -192,7 +254,7 @@ def _document_type(name: TypeName, path: Path) -> DocumentType:
             f"{namespace}_live",
             name.table,
             columns,
-            f"Landed messages of {name}, duplicates possible. {description}",
+            f"Landed messages of {name}, duplicates possible. {description}"[:_MAX_TABLE_DESCRIPTION],
             partition_field="submission_timestamp",
             retention_days=options["live_days"],
         ),
@@ -200,14 +262,39 @@ def _document_type(name: TypeName, path: Path) -> DocumentType:
             f"{namespace}_stable",
             name.table,
             columns,
-            f"Documents of {name}, no duplicates. {description}",
+            f"Documents of {name}, no duplicates. {description}"[:_MAX_TABLE_DESCRIPTION],
             partition_field="submission_timestamp",
             retention_days=options["stable_days"],
             grain=("document_id",),
-            clustering=("normalized_channel", "sample_id", "client_id"),
+            clustering=STABLE_CLUSTERING,
         ),
         validator=validator,
     )
+
+
+def column_count(columns: Iterable) -> int:
+    """Columns as BigQuery counts them for its limit: a record, and each of its members."""
+    return sum(1 + column_count(column.fields) for column in columns)
+
+
+def _compiled(schema: dict, path: Path):
+    import jsonschema_rs
+
+    if not isinstance(schema, dict):
+        raise SchemaError(f"{path} is not a usable JSON Schema: it holds no object")
+    try:
+        return compile_schema(schema)
+    except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
+        raise SchemaError(f"{path} is not a usable JSON Schema: {str(error).splitlines()[0]}") from error
+
+
+def _read(read: Callable[[Path], object], path: Path):
+    try:
+        return read(path)
+    except FileError as error:
+        raise SchemaError(str(error)) from error
+    except OSError as error:
+        raise SchemaError(f"{path} cannot be read: {error.strerror}") from error
 
 
 @cache
@@ -230,23 +317,29 @@ def schema_field(field: Field):
         field.column,
         legacy.get(field.kind, field.kind),
         "REPEATED" if field.repeated else "NULLABLE",
-        description=field.description[:1024],
+        description=field.description[:_MAX_COLUMN_DESCRIPTION],
         fields=members,
     )
 
 
 def _options(path: Path) -> dict:
-    """What <type>.<version>.table.yml says, with the defaults; raises SchemaError naming a key that is not one."""
-    import yaml
-
-    given = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
-    options = {"live_days": LIVE_DAYS, "stable_days": STABLE_DAYS, "paths": {}} | given
+    """What <type>.<version>.table.yml says, with the defaults; raises SchemaError naming what cannot be there."""
     known = ("live_days", "stable_days", "paths", *(f"paths.{name}" for name in DEFAULT_PATHS))
-    for key in (*options, *(f"paths.{name}" for name in options["paths"])):
+    given = (_read(read_yaml, path) or {}) if path.exists() else {}
+    paths = given.get("paths", {}) if isinstance(given, dict) else None
+    if not isinstance(paths, dict):
+        raise SchemaError(f"{path}: it holds no mapping, or one whose paths are none; it may say {', '.join(known)}")
+    options = {"live_days": LIVE_DAYS, "stable_days": STABLE_DAYS} | given | {"paths": {}}
+    for key in (*options, *(f"paths.{name}" for name in paths)):
         if key not in known:
             raise SchemaError(f"{path}: {key!r} is not one of {', '.join(known)}")
     for key in ("live_days", "stable_days"):
-        if options[key] is not None and not (type(options[key]) is int and options[key] > 0):
-            raise SchemaError(f"{path}: {key} is {options[key]!r}; give a whole number of days, or null for ever")
-    options["paths"] = {k: (v,) if isinstance(v, str) else tuple(v) for k, v in options["paths"].items()}
+        if options[key] is not None and not (type(options[key]) is int and 0 < options[key] <= _MAX_DAYS):
+            wanted = f"a whole number of days up to {_MAX_DAYS:,}, or null for ever"
+            raise SchemaError(f"{path}: {key} is {options[key]!r}; give {wanted}")
+    for name, wanted in paths.items():
+        tried = [wanted] if isinstance(wanted, str) else wanted
+        if not (isinstance(tried, list) and all(isinstance(one, str) for one in tried)):
+            raise SchemaError(f"{path}: paths.{name} is {wanted!r}; give a dotted path, or a list of them")
+        options["paths"][name] = tuple(tried)
     return options

@@ -4,6 +4,7 @@ Every table is built from the staged days of the tables before it and from the p
 in the candidates' datasets. Candidates are dropped by BigQuery after a week.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +12,9 @@ from datetime import UTC, date, datetime
 
 import orjson
 
-from telemetry_warehouse import exclusions, lineage, runs, stages, tables
+from telemetry_warehouse import exclusions, lineage, projection, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.differences import DayDifference, differences
+from telemetry_warehouse.differences import DayDifference, column_notes, differences
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.gates.history import Profile
 from telemetry_warehouse.gates.judge import Judgement
@@ -21,6 +22,7 @@ from telemetry_warehouse.gates.publish import whole_days
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.plan import Plan, Planned, asked
 from telemetry_warehouse.stages import Built
+from telemetry_warehouse.tables import quoted
 
 
 def stage(
@@ -66,6 +68,7 @@ def _lines(table: str, rows: int, days: list[DayDifference]) -> list[str]:
         lines.append(
             f"  {one.day or 'all days'}: {one.added:,} rows added, {one.removed:,} removed, {one.changed:,} changed"
             + (f" ({columns})" if columns else "")
+            + "".join(f"; {name} is no longer built: {count:,} values become NULL" for name, count in one.lost.items())
         )
     return lines
 
@@ -74,16 +77,14 @@ def _as_it_would_be(warehouse: Warehouse, built: Built, start: date, end: date) 
     """A view of the whole table as if the candidate were published; returns its id."""
     table, candidate = built.table, built.candidate
     view = _view(candidate)
-    columns = ", ".join(f"`{name}`" for name in table.column_names)
+    old, rows = projection.both(warehouse, table, candidate)
     if table.merge_key:
-        same = " AND ".join(f"built.`{name}` = old.`{name}`" for name in table.merge_key)
-        kept, new = f"NOT EXISTS (SELECT 1 FROM {candidate} AS built WHERE {same})", "NOT _deleted"
+        same = " AND ".join(f"__built.`{name}` = {projection.ROW}.`{name}`" for name in table.merge_key)
+        kept, new = f"NOT EXISTS (SELECT 1 FROM {quoted(candidate)} AS __built WHERE {same})", "NOT _deleted"
     else:
         kept, new = f"NOT ({whole_days(table, start, end)})", whole_days(table, start, end)
     warehouse.query(
-        f"CREATE VIEW {view} {stages.EXPIRING} AS"
-        f" SELECT {columns} FROM {table.id} AS old WHERE {kept}"
-        f" UNION ALL SELECT {columns} FROM {candidate} WHERE {new}"
+        f"CREATE VIEW {quoted(view)} {stages.EXPIRING} AS {old} WHERE {kept} UNION ALL {rows} WHERE {new}"
     )
     return view
 
@@ -95,7 +96,9 @@ def _view(candidate: str) -> str:
 def _as_published(one: Planned, staged_at: datetime, excluded: str) -> dict:
     """What runs.published would say of a staged table."""
     days = {"start_date": one.start, "end_date": one.end, "started_at": staged_at, "ended_at": staged_at}
-    return {"table_name": one.step.table, "times": 1, "excluded": excluded, "is_exclusion": False} | days
+    # Newer than whatever is published.
+    newest = {"token": math.inf, "excluded": excluded, "is_exclusion": False}
+    return {"table_name": one.step.table, "times": 1} | newest | days
 
 
 def _remember(warehouse, planned, one, built, run_id, staged_at, excluded) -> None:
@@ -117,7 +120,7 @@ def _remember(warehouse, planned, one, built, run_id, staged_at, excluded) -> No
         "profile": orjson.dumps(built.judgement.profile).decode(),
         "excluded": excluded,
     }
-    warehouse.load_rows(staged.id, [row])
+    warehouse.load_rows(staged, [row])
 
 
 def publish(
@@ -155,6 +158,8 @@ def publish(
             stages.publish_built(warehouse, step, built, *days, record)
         warehouse.drop(_view(row["candidate"]))
         say(f"{step.table} {runs.text(*days)}: {row['row_count']:,} rows published")
+        for note in column_notes(warehouse, built.table):
+            say(f"  note: {note}")
     return [step.table for step in steps]
 
 

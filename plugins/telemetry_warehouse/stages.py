@@ -4,22 +4,23 @@ Night, backfill, DAG tasks and the command line all come through `run`. Whatever
 of the old days or all of the new ones, and running it again does the whole stage anew on a candidate of its own.
 """
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-import yaml
 from google.cloud import bigquery
 
-from telemetry_warehouse import dbt, dedup, detection, exclusions, runs, schemas, tables
+from telemetry_warehouse import dbt, dedup, detection, exclusions, runs, schemas, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import Refused, WarehouseError
+from telemetry_warehouse.differences import column_notes
+from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.exclusions import Excluded
+from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.gates import history
 from telemetry_warehouse.gates.judge import Judgement, judge
 from telemetry_warehouse.gates.publish import announce, publish, whole_days
@@ -29,6 +30,7 @@ from telemetry_warehouse.notify import notify_failed_stage
 from telemetry_warehouse.refusals import refuse_bad_range
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.tables import Table
+from telemetry_warehouse.type_tables import TypeTables
 
 CANDIDATE_DAYS = 7
 # Of a candidate, or a view beside it, that SQL makes.
@@ -115,16 +117,17 @@ def _run(warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, 
     )
     for line in warnings:
         say(f"  warning: {line}")
+    for note in column_notes(warehouse, built.table):
+        say(f"  note: {note}")
     return outcome
 
 
-@contextmanager
+@contextlib.contextmanager
 def sole_writer(warehouse: Warehouse, table: Table, run_id: str) -> Iterator[int]:
     """Holds the table's lock for the block and gives the token to publish with; raises what table_lock raises."""
     holder = f"{run_id} on {socket.gethostname()}-{os.getpid()}"
-    with table_lock(warehouse.settings, table.id, holder) as token:
-        announce(warehouse, table, token, holder)
-        yield token
+    with table_lock(warehouse.settings, table.id, holder):
+        yield announce(warehouse, table, holder)
 
 
 def without_excluded(
@@ -142,7 +145,7 @@ def without_excluded(
 def definition(warehouse: Warehouse, step: Step) -> Table:
     """The table that a step publishes, with the expectations of its gate."""
     if step.kind == "dedup":
-        return _with_expectations(_document_type(warehouse, step).stable, "dedup")
+        return _with_expectations(type_tables.of(warehouse, step.table).stable, "dedup")
     node = step.node
     config = node["config"]
     meta = config.get("meta") or node.get("meta", {})
@@ -163,14 +166,14 @@ def definition(warehouse: Warehouse, step: Step) -> Table:
     )
 
 
-def live_definition(document_type: schemas.DocumentType) -> Table:
+def live_definition(tables_of_type: schemas.DocumentType | TypeTables) -> Table:
     """A live table, with the expectations that its days meet before they are deduplicated."""
-    return _with_expectations(document_type.live, "live")
+    return _with_expectations(tables_of_type.live, "live")
 
 
-def live_inputs(document_type: schemas.DocumentType) -> dict[str, str]:
+def live_inputs(tables_of_type: schemas.DocumentType | TypeTables) -> dict[str, str]:
     """What the gate of a live table may name: its type, as monitoring.landing has it."""
-    name = document_type.name
+    name = tables_of_type.name
     return {"document_namespace": name.namespace, "document_type": name.type, "document_version": name.version}
 
 
@@ -197,7 +200,7 @@ def selects(warehouse: Warehouse, wanted: list[tuple[Step, date, date]]) -> dict
         if step.kind == "dedup":
             live, slices = step.inputs["live"], warehouse.settings.dedup_slices
             # Live is there from its first landing on.
-            found[step.table] = dedup.selects(live, start, end, slices) if warehouse.exists(live) else []
+            found[step.table] = dedup.selects(tables.quoted(live), start, end, slices) if warehouse.exists(live) else []
         elif step.kind in detection.KINDS:
             found[step.table] = detection.selects(step, start, end)
         else:
@@ -208,17 +211,10 @@ def selects(warehouse: Warehouse, wanted: list[tuple[Step, date, date]]) -> dict
     return found
 
 
-def _document_type(warehouse: Warehouse, step: Step) -> schemas.DocumentType:
-    for found in schemas.load(warehouse.settings.schemas).values():
-        if found.stable.id == step.table:
-            return found
-    raise Refused(f"{step.table}: its schema cannot be used; `./warehouse schemas` says why")
-
-
 def _with_expectations(table: Table, name: str) -> Table:
     """The table with the expectations of sql/<name>.yml, which all document types share."""
     file = f"sql/{name}.yml"
-    expectations = tuple(yaml.safe_load((ROOT / file).read_text())["expectations"])
+    expectations = tuple(read_yaml(ROOT / file)["expectations"])
     return replace(table, expectations=expectations, expectations_file=file)
 
 
@@ -269,8 +265,6 @@ def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, e
     """Makes what was built what readers see, with `record` in monitoring.pipeline_runs, and drops the candidate."""
     # Before the publish, for what is published is done with: nobody would count again.
     history.remember(warehouse, built.table, built.judgement.profile, start, end, built.incomplete)
-    if step.kind == "dedup":
-        dedup.record_distances(warehouse, _document_type(warehouse, step).live, built.table, start, end)
     seconds = {f"{part}_seconds": value for part, value in built.seconds.items()}
     known = record | {"row_count": built.rows} | seconds
     publish(warehouse, built.table, built.candidate, start, end, record["token"], known)
@@ -278,21 +272,29 @@ def publish_built(warehouse: Warehouse, step: Step, built: Built, start: date, e
 
 
 def _build_dedup(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
-    document_type = _document_type(warehouse, step)
-    live = live_definition(document_type)
-    warehouse.ensure(live)
-    _gate_live(warehouse, live, live_inputs(document_type), start, end, run_id)
+    tables_of_type = type_tables.of(warehouse, step.table)
+    live = live_definition(tables_of_type)
+    # With columns that it cannot take, the days that it has are built all the same; night.prepare has said so.
+    with contextlib.suppress(*type_tables.REFUSALS):
+        warehouse.ensure(live)
+    _gate_live(warehouse, live, live_inputs(tables_of_type), start, end, run_id)
     # Landing goes on meanwhile: what is built and what it is judged against are live at one and the same moment.
     [moment] = warehouse.rows("SELECT FORMAT_TIMESTAMP('%F %H:%M:%E6S+00', CURRENT_TIMESTAMP()) AS now")
-    frozen = f"{live.id} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"
+    frozen = f"{tables.quoted(live.id)} FOR SYSTEM_TIME AS OF TIMESTAMP '{moment['now']}'"
     first, *others = dedup.selects(frozen, start, end, warehouse.settings.dedup_slices)
     partition = "PARTITION BY DATE(submission_timestamp)"
     warehouse.query(
-        f"CREATE TABLE {candidate} {partition} {EXPIRING} AS\n{first}",
+        f"CREATE TABLE {tables.quoted(candidate)} {partition} {EXPIRING} AS\n{first}",
         labels={"table": table.name, "stage": "build"},
     )
+    columns = ", ".join(f"`{column.name}`" for column in warehouse.client.get_table(candidate).schema) if others else ""
     for select in others:
-        warehouse.query(f"INSERT INTO {candidate}\n{select}", labels={"table": table.name, "stage": "build"})
+        warehouse.query(
+            f"INSERT INTO {tables.quoted(candidate)} ({columns}) SELECT {columns} FROM (\n{select})",
+            labels={"table": table.name, "stage": "build"},
+        )
+    # The gate asks how many documents the look-back does not reach.
+    dedup.record_distances(warehouse, live, table, start, end)
     return {"live": frozen}
 
 
@@ -301,7 +303,8 @@ def _gate_live(warehouse, live, inputs, start, end, run_id) -> None:
     dataset = f"{live.dataset}_candidates"
     warehouse.ensure_dataset(dataset)
     view = f"{dataset}.{live.name}__{start:%Y%m%d}_{end:%Y%m%d}__{os.getpid()}_{time.time_ns()}"
-    warehouse.query(f"CREATE VIEW {view} {EXPIRING} AS SELECT * FROM {live.id} WHERE {whole_days(live, start, end)}")
+    days = f"SELECT * FROM {tables.quoted(live.id)} WHERE {whole_days(live, start, end)}"
+    warehouse.query(f"CREATE VIEW {tables.quoted(view)} {EXPIRING} AS {days}")
     warehouse.ensure(tables.from_file("monitoring", "landing"))
     history.remember(warehouse, live, judge(warehouse, live, view, inputs, start, end, run_id).profile, start, end)
     warehouse.drop(view)
@@ -318,14 +321,20 @@ def _build_model(warehouse, step, table, candidate, start, end, run_id) -> dict[
         },
         step.inputs,
     )
-    return step.inputs | shapes
+    return _as_sql(step.inputs) | shapes
 
 
 def _build_detection(warehouse, step, table, candidate, start, end, run_id) -> dict[str, str]:
     rows = detection.rows(warehouse, step, candidate, start, end)
     create_candidate(warehouse, table, candidate)
-    warehouse.load_rows(candidate, rows)
-    return step.inputs
+    dataset, name = candidate.split(".")
+    warehouse.load_rows(replace(table, dataset=dataset, name=name), rows)
+    return _as_sql(step.inputs)
+
+
+def _as_sql(inputs: dict[str, str]) -> dict[str, str]:
+    """The tables that a stage reads, as the queries of its gate name them."""
+    return {name: tables.quoted(table) for name, table in inputs.items()}
 
 
 def create_candidate(warehouse: Warehouse, table: Table, candidate: str) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from telemetry_warehouse import exclusions, lineage, tables
+from telemetry_warehouse import exclusions, leftovers, lineage, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import NotRunning
 from telemetry_warehouse.landing import backlog
@@ -46,6 +46,10 @@ def print_status(settings: Settings, reads: bool) -> None:
     if through := _let_through(warehouse):
         names = ["table", "day", "published", "in spite of", "asked by", "reviewed by", "why", "override ends"]
         print_grid(names, through, "Published days that a review let through")
+    if left := leftovers.find(warehouse):
+        print_grid(["what is published and no longer built"], [(line,) for line in left], "Left behind")
+    if refused := type_tables.lines(type_tables.faults(warehouse)):
+        print_grid(["what keeps pings from landing"], [(line,) for line in refused], "Schemas that cannot be applied")
     if lacking := exclusions.not_ended(warehouse):
         rows = [(r["submission_date"], r["ping_type"], r["reason"], r["run"]) for r in lacking]
         print_grid(["day", "built without", "why", "by"], rows, "Days that were let go without a ping type")
@@ -94,7 +98,7 @@ def _reads(warehouse) -> list[tuple]:
 
     runs = warehouse.rows(
         "SELECT table_name, start_date, end_date, token, started_at, ended_at FROM monitoring.pipeline_runs"
-        " WHERE status = 'published' QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY ended_at DESC) = 1"
+        " WHERE status = 'published' QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY token DESC) = 1"
     )
     return [
         (run["table_name"], f"{run['start_date']}..{run['end_date']}", *(f"{part.bytes:,}" for part in parts.values()))

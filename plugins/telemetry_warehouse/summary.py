@@ -8,6 +8,7 @@ from telemetry_warehouse import lineage
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.querying import print_grid
 from telemetry_warehouse.schemas import TypeName
+from telemetry_warehouse.tables import quoted
 
 _ALWAYS = "2000-01-01"
 
@@ -15,7 +16,9 @@ _ALWAYS = "2000-01-01"
 def print_summary(warehouse: Warehouse, airflow: str, last_night: date) -> None:
     """Prints pings, users, gates and changes, and what to type next. `airflow` says where its pages are."""
     print_grid(
-        ["pings", "received", "rejected", "landed", "duplicate or automated", "kept"], _pings(warehouse), "Pings"
+        ["pings", "received", "replayed", "rejected", "landed", "duplicate or automated", "kept"],
+        pings(warehouse),
+        "Pings",
     )
     print_grid(
         ["application", "day", "DAU", "WAU", "MAU", "new"], _users(warehouse), "Users, on each application's last day"
@@ -43,13 +46,20 @@ def print_summary(warehouse: Warehouse, airflow: str, last_night: date) -> None:
     )
 
 
-def _pings(warehouse) -> list[tuple]:
+def pings(warehouse: Warehouse) -> list[tuple]:
+    """A row for each type: its name, and messages received, replayed, rejected, landed, not kept and kept.
+
+    received + replayed = rejected + landed, where what a replay has landed stays among the rejected, as it was first,
+    and landed = not kept + kept.
+    """
     landing = {
         (r["document_namespace"], r["document_type"], r["document_version"]): r
         for r in warehouse.rows(
             "SELECT document_namespace, document_type, document_version, SUM(received) AS received,"
-            f" SUM(landed) AS landed, SUM(failed) AS failed"
-            f" FROM monitoring.landing WHERE landed_date >= '{_ALWAYS}' AND received > 0"
+            # A replay has received nothing, and what it cannot land either was rejected before.
+            " SUM(IF(received = 0, landed, 0)) AS replayed, SUM(IF(received > 0, failed, 0)) AS rejected,"
+            " SUM(landed) AS landed"
+            f" FROM monitoring.landing WHERE landed_date >= '{_ALWAYS}' AND received + landed > 0"
             " GROUP BY document_namespace, document_type, document_version"
         )
     }
@@ -57,13 +67,15 @@ def _pings(warehouse) -> list[tuple]:
     for kind, row in sorted(landing.items(), key=lambda item: -item[1]["received"]):
         name = "/".join(part or "?" for part in kind)
         kept = _count(warehouse, lineage.stable_table(TypeName(*kind))) if row["landed"] else 0
-        rows.append((name, row["received"], row["failed"], row["landed"], row["landed"] - kept, kept))
+        counts = (row[column] for column in ("received", "replayed", "rejected", "landed"))
+        rows.append((name, *counts, row["landed"] - kept, kept))
     return rows
 
 
 def _count(warehouse, table: str) -> int:
     try:
-        return warehouse.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE submission_timestamp >= '{_ALWAYS}'")[0]["n"]
+        of_table = f"SELECT COUNT(*) AS n FROM {quoted(table)} WHERE submission_timestamp >= '{_ALWAYS}'"
+        return warehouse.rows(of_table)[0]["n"]
     except NotFound:
         return 0
 

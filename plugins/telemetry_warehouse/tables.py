@@ -8,12 +8,14 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 
-import yaml
 from google.cloud.bigquery import SchemaField
 
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.settings import ROOT
 
+# As BigQuery counts them: a record, and each of its members.
+MAX_COLUMNS = 10_000
 _SAME_NAMES = ("STRING", "BYTES", "DATE", "TIME", "DATETIME", "TIMESTAMP", "JSON", "NUMERIC", "BIGNUMERIC", "GEOGRAPHY")
 _LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 _SCALARS = {name: name for name in _SAME_NAMES} | _LEGACY_NAMES
@@ -97,11 +99,16 @@ def type_text(field: SchemaField) -> str:
     return f"ARRAY<{text}>" if field.mode == "REPEATED" else text
 
 
+def quoted(table_id: str) -> str:
+    """A table's id as SQL takes it whatever the names are: a dataset's may begin with a digit."""
+    return ".".join(f"`{part}`" for part in table_id.split("."))
+
+
 @cache
 def from_file(dataset: str, name: str, file_dataset: str | None = None) -> Table:
     """The table of sql/tables/<dataset>.<name>.yml; `file_dataset` where many datasets share one definition."""
     path = ROOT / "sql" / "tables" / f"{file_dataset or dataset}.{name}.yml"
-    definition = yaml.safe_load(path.read_text())
+    definition = read_yaml(path)
     return Table(
         dataset=dataset,
         name=name,

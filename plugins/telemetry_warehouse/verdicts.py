@@ -9,8 +9,8 @@ from datetime import date, datetime
 
 import orjson
 
-from telemetry_warehouse import lineage, schemas, tables
-from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse import lineage, tables
+from telemetry_warehouse.bigquery import Warehouse, text_literal
 from telemetry_warehouse.errors import NotPassed, Refused, WarehouseError
 from telemetry_warehouse.gates import overrides
 from telemetry_warehouse.gates.overrides import Override
@@ -67,15 +67,15 @@ class Judgement:
 
 def judged_tables(warehouse: Warehouse) -> list[str]:
     """The ids of all tables that have a gate: live tables and what the night builds."""
-    live = [document_type.live.id for document_type in schemas.load(warehouse.settings.schemas).values()]
-    return live + [step.table for step in lineage.load(warehouse.settings).steps]
+    steps = lineage.load(warehouse.settings).steps
+    return [step.inputs["live"] for step in steps if step.kind == "dedup"] + [step.table for step in steps]
 
 
 def judgements(warehouse: Warehouse, day: date, judged: Iterable[str]) -> dict[str, Judgement]:
     """The newest judgement of each of these tables' days; a table whose day was never judged is left out."""
     results = tables.from_file("monitoring", "gate_results")
     warehouse.ensure(results)
-    names = ", ".join(f"'{table}'" for table in judged)
+    names = ", ".join(map(text_literal, judged))
     rows = warehouse.rows(
         "SELECT table_name, start_date, end_date, run, candidate, checked_at, expectation, severity, observed, bound,"
         # Rows from before there were overrides have no verdict.
@@ -161,7 +161,8 @@ def _stages_since(warehouse: Warehouse, found: Judgement, day: date) -> list[dic
     """The stages of the day that ended after it was judged; a live table is judged in its stable table's."""
     runs = tables.from_file("monitoring", "pipeline_runs")
     warehouse.ensure(runs)
-    stable = {t.live.id: t.stable.id for t in schemas.load(warehouse.settings.schemas).values()}
+    steps = lineage.load(warehouse.settings).steps
+    stable = {step.inputs["live"]: step.table for step in steps if step.kind == "dedup"}
     return warehouse.rows(
         f"SELECT table_name, status, ended_at, run, error FROM {runs.id} WHERE table_name = @table"
         " AND start_date <= @day AND end_date >= @day AND ended_at >= @checked ORDER BY ended_at",

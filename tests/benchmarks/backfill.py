@@ -118,7 +118,7 @@ def _fill_stable(warehouse: Warehouse, clients: int, start: date, end: date) -> 
     now = datetime.now(UTC)
     built = {"start_date": start, "end_date": end, "started_date": now.date(), "started_at": now, "ended_at": now}
     stable = [step.table for step in lineage.load(warehouse.settings).steps if step.kind == "dedup"]
-    warehouse.load_rows(runs.id, ({"table_name": name, "status": "published", **built} for name in stable))
+    warehouse.load_rows(runs, ({"table_name": name, "status": "published", **built} for name in stable))
     days = f"DATE(submission_timestamp) BETWEEN '{start}' AND '{end}'"
     [row] = warehouse.rows(f"SELECT COUNT(*) AS n FROM {STABLE} WHERE {days}")
     return row["n"]

@@ -11,6 +11,7 @@ from telemetry_warehouse.changes.effect import effect
 from telemetry_warehouse.changes.series import SeriesKey
 from telemetry_warehouse.layouts import exponential
 from tests.changes.series import simulate
+from tests.support import load_rows
 
 UNIT = 10**9
 DAYS, CHANGED, DETECTED = 85, 70, 72
@@ -67,7 +68,7 @@ def load(warehouse: Warehouse, alerts: list[dict], distributions: list[dict], sc
     """Into the tables of a prepared home."""
     rows = {"changes_v1": alerts, "distributions_v1": distributions, "change_scores_v1": scores}
     for name, of_table in rows.items():
-        warehouse.load_rows(f"derived.{name}", of_table)
+        load_rows(warehouse, f"derived.{name}", of_table)
 
 
 def _score(day: int, noise) -> float:

@@ -50,6 +50,9 @@ def test_quantiles_are_of_shares_and_not_of_counts(of, factor):
 def test_a_quantile_is_within_its_bucket_as_if_that_were_filled_evenly():
     assert quantile({0: 1, 5: 2, 10: 1}, "1/80/-90-300", 0.5) == 7.5
     assert quantile({1200: 1}, "scalar/2-digits", 0.95) == 1295
+    # What is met exactly is met, whatever nineteen twentieths add up to: the next bucket is not begun.
+    shares = dict.fromkeys(range(19), 1 / 20) | {200: 1 - 19 / 20}
+    assert quantile(shares, "1/80/-90-300", 0.95) == 20
     assert quantile({0: 1, 100: 1}, "no layout", 0.25) == 50
     assert quantile({300: 1}, "1/80/-90-300", 0.5) == 300, "the last bucket has no end"
 

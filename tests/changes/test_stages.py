@@ -11,7 +11,7 @@ from telemetry_warehouse.changes.alert_rows import NIGHTS_OF_A_BUILD, alert_id, 
 from telemetry_warehouse.changes.table import WINDOW_DAYS
 from telemetry_warehouse.errors import Refused
 from tests.dbt.project import histogram, main_ping
-from tests.support import checksum, days
+from tests.support import checksum, days, load_rows
 
 FIRST, LAST = date(2021, 3, 1), date(2021, 4, 1)
 # From this day on, clients on the new build, all of them German, take ten times as long.
@@ -48,8 +48,8 @@ class Built:
         run = {"run": "planted", "status": "published", "start_date": FIRST, "end_date": LAST, "token": 1}
         run |= {"started_date": moment.date(), "started_at": moment, "ended_at": moment}
         stable = [step.table for step in self.steps.steps if step.kind == "dedup"]
-        warehouse.load_rows("monitoring.pipeline_runs", [run | {"table_name": table} for table in stable])
-        warehouse.load_rows("telemetry_stable.main_v4", pings())
+        load_rows(warehouse, "monitoring.pipeline_runs", [run | {"table_name": table} for table in stable])
+        load_rows(warehouse, "telemetry_stable.main_v4", pings())
         for name in ("histogram_aggregates_v1", "histogram_aggregates_by_build_v1", *HELD):
             self.build(name, FIRST, LAST)
 
@@ -142,7 +142,7 @@ def test_what_explains_an_alert_is_as_plain_python_has_it(built, axis, change_ni
     }  # fmt: skip
     nobody = f"SELECT * FROM {alerts.SCORES} WHERE submission_date = '1999-01-01'"
     built.warehouse.query(f"CREATE OR REPLACE TABLE {scores} AS {nobody}")
-    built.warehouse.load_rows(scores, [alert])
+    load_rows(built.warehouse, scores, [alert])
     step = built.steps.step("changes_v1")
     step = replace(step, inputs=step.inputs | {"change_scores_v1": scores})
     rows = built.warehouse.rows(detection.movers_select(built.warehouse, step, night, night, [alert]))
@@ -208,15 +208,14 @@ def test_an_event_has_the_gate_warnings_and_landing_errors_of_its_days(built):
         "document_type": "main", "document_version": "4", "failed": 7,
         "failures": [{"error_type": "schema", "messages": 7}],
     }  # fmt: skip
-    built.warehouse.load_rows(
-        "monitoring.landing", [landed, landed, landed | {"submission_date": str(CHANGED - timedelta(days=1))}]
-    )
+    day_before = landed | {"submission_date": str(CHANGED - timedelta(days=1))}
+    load_rows(built.warehouse, "monitoring.landing", [landed, landed, day_before])
     moment = datetime(2021, 5, 2, tzinfo=UTC)
     run = {"run": "warned", "table_name": "derived.clients_daily_v1", "start_date": CHANGED, "end_date": CHANGED}
     published = {"status": "published", "started_date": moment.date(), "started_at": moment, "ended_at": moment}
     judged = {"checked_date": moment.date(), "checked_at": moment, "expectation": "few", "verdict": "warned"}
-    built.warehouse.load_rows("monitoring.pipeline_runs", [run | published])
-    built.warehouse.load_rows("monitoring.gate_results", [run | judged | {"observed": "3"}])
+    load_rows(built.warehouse, "monitoring.pipeline_runs", [run | published])
+    load_rows(built.warehouse, "monitoring.gate_results", [run | judged | {"observed": "3"}])
     [event] = alerts.beside(built.warehouse, CHANGED)
     assert (event.first, event.last, len(event.alerts)) == (CHANGED, CHANGED, 4)
     assert [(e["document_type"], e["error_type"], e["messages"]) for e in event.errors] == [

@@ -92,7 +92,7 @@ class Project:
         return table
 
     def load(self, name: str, rows: list[dict]) -> None:
-        self.warehouse.load_rows(self.table(name).id, rows)
+        self.warehouse.load_rows(self.table(name), rows)
 
     def empty(self, name: str) -> None:
         self.warehouse.query(f"TRUNCATE TABLE {self.table(name).id}")

@@ -65,9 +65,9 @@ def test_rules_of_columns(project):
         "the first graphics adapter": ([{"gfx_vendor_ids": ["0x10de", "0x8086"]}, {}], {"gfx_vendor_id": "0x10de"}),
         "each add-on as most pings have it, in order": (
             [
-                {"addons": {"b@x": {"name": "B", "version": '"1.0"'}, "a@x": {"version": "2", "is_system": True}}},
-                {"addons": {"b@x": {"name": "B", "version": '"1.1"'}}},
-                {"addons": {"b@x": {"name": "B", "version": '"1.0"'}}},
+                {"addons": {"b@x": {"name": "B", "version": "1.0"}, "a@x": {"version": 2, "is_system": True}}},
+                {"addons": {"b@x": {"name": "B", "version": "1.1"}}},
+                {"addons": {"b@x": {"name": "B", "version": "1.0"}}},
             ],
             {
                 "active_addons": [
@@ -182,11 +182,27 @@ def test_what_is_left_out_is_counted(project, monkeypatch):
     for n, ping in enumerate(pings):
         ping |= {"document_id": f"d{n}", "client_id": "too many" if n < 3 else "just right"}
     nobody = [{"document_id": f"n{n}", "client_id": None} for n in range(4)]
+    ids = ["00000000-0000-0000-0000-000000000000"] * 2 + ["c0ffeec0-ffee-c0ff-eec0-ffeec0ffeec0"] * 3
+    nobody += [{"document_id": f"i{n}", "client_id": client_id} for n, client_id in enumerate(ids)]
     rows = daily(project, pings + nobody)
     project.build("clients_left_out_v1", DAY)
     assert [(row["client_id"], row["pings_aggregated_by_this_row"]) for row in rows] == [("just right", 2)]
     left_out = {row["reason"]: (row["pings"], row["clients"]) for row in project.rows("clients_left_out_v1")}
-    assert left_out == {"no client_id": (4, 0), "over 2 pings": (3, 1)}
+    assert left_out == {
+        "no client_id": (4, 0),
+        "all-zero client_id": (2, 0),
+        "canary client_id": (3, 0),
+        "over 2 pings": (3, 1),
+    }
+
+
+def test_a_ping_without_an_application_is_in_no_table_and_counted(project):
+    pings = day_of({}, {"app_name": None}, {"app_name": None, "client_id": None})
+    assert [row["app_name"] for row in daily(project, pings)] == ["Firefox"]
+    project.build("clients_left_out_v1", DAY)
+    [left_out] = project.rows("clients_left_out_v1")
+    expected = {"app_name": None, "reason": "no application", "ping_type": "telemetry_stable.main_v4", "pings": 2}
+    assert {name: left_out[name] for name in expected} == expected
 
 
 def test_flights_are_clients_too(project):

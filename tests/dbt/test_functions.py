@@ -1,9 +1,12 @@
 """The functions of `udf`: every example that stands beside one, on the warehouse."""
 
 import zlib
+from fractions import Fraction
 
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from telemetry_warehouse.bigquery import Warehouse
 from tests.dbt.project import manifest
@@ -54,3 +57,28 @@ def test_sample_id_is_a_checksum_of_any_36_characters(warehouse):
     ids = [f"{n:036x}" for n in range(0, 2**64, 2**64 // 7)] + ["~" * 36, " " * 36]
     rows = warehouse.rows(f"SELECT id, udf.sample_id(id) AS sample FROM UNNEST({ids}) AS id")
     assert {r["id"]: r["sample"] for r in rows} == {i: zlib.crc32(i.encode()) % 100 for i in ids}
+
+
+@st.composite
+def histograms_with_a_bound(draw) -> tuple[list[int], str]:
+    """Counts of buckets 0, 1, 2 and a share of few decimals at which, or beside which by one, the second begins."""
+    decimals = draw(st.integers(1, 9))
+    share, of = draw(st.integers(1, 10**decimals - 1)), 10**decimals
+    each, beside = draw(st.integers(1, 10**17 // of)), draw(st.sampled_from([-1, 0, 0, 0, 1]))
+    first, rest = max(share * each + beside, 0), of * each - max(share * each + beside, 0)
+    second = draw(st.integers(0, rest))
+    return [first, second, rest - second], f"{share / of:.{decimals}f}"
+
+
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
+@given(cases=st.lists(histograms_with_a_bound(), min_size=60, max_size=60))
+def test_a_percentile_is_that_of_exact_fractions(warehouse, cases):
+    calls, expected = [], []
+    for counts, p in cases:
+        buckets = ", ".join(f"STRUCT({bucket} AS bucket, {count} AS count)" for bucket, count in enumerate(counts))
+        calls.append(f"udf.hist_percentile(STRUCT('l' AS layout, 0 AS sum, [{buckets}] AS buckets), {p})")
+        met = (b for b, n in enumerate(counts) if n and Fraction(sum(counts[: b + 1]), sum(counts)) >= Fraction(p))
+        expected.append(next(met))
+    [row] = warehouse.query(f"SELECT [{', '.join(calls)}]")
+    wrong = [(case, n, right) for case, n, right in zip(cases, row[0], expected, strict=True) if n != right]
+    assert wrong == []

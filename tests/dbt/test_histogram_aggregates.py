@@ -1,11 +1,10 @@
 """histogram_aggregates_v1 against a plain reading of its rule, on random pings."""
 
-import json
 import random
 from datetime import date, timedelta
 
 from tests.dbt.project import histogram, main_ping
-from tests.e2e.plain import two_digits
+from tests.e2e.plain import NO_CLIENTS, two_digits
 
 DAY = date(2026, 3, 1)
 INT64_MAX = 2**63 - 1
@@ -22,7 +21,7 @@ def random_pings(seed: int) -> list[dict]:
         main_ping(
             DAY + timedelta(days=chance.randrange(2)),
             f"d{n}",
-            chance.choice([None, *(f"c{c}" for c in range(8))]),
+            chance.choice([*NO_CLIENTS, *(f"c{c}" for c in range(8))]),
             os=chance.choice(["a", None]),
             histograms={probe: one() for probe in ("P", "Q") if chance.random() < 0.7},
             keyed_histograms={"K": {key: one() for key in "xy" if chance.random() < 0.5}},
@@ -40,7 +39,7 @@ def expected(pings: list[dict]) -> dict[tuple, tuple]:
         keyed = [(p["key"], h["key"], h["value"]) for p in ping["payload"]["keyed_histograms"] for h in p["value"]]
         for probe, key, hist in plain + keyed:
             values = {int(v["key"]): v["value"] for v in hist["values"] if v["value"] > 0}
-            if ping["client_id"] is None or not values:
+            if ping["client_id"] in NO_CLIENTS or not values:
                 continue
             layout = f"{hist['histogram_type']}/{hist['bucket_count']}/{'-'.join(map(str, hist['range']))}"
             day = date.fromisoformat(ping["submission_timestamp"][:10])
@@ -133,17 +132,17 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
             "d1",
             "c1",
             uri_count=98765,
-            keyed_scalars={"search.counts": {"enter": "3", "flag": "true", "name": '"7"', "share": "0.5"}},
+            keyed_scalars={"search.counts": {"enter": 3, "flag": True, "name": "7", "share": 0.5}},
             histograms={"content/GC_MS": histogram({7: 1})},
             content_histograms={"GC_MS": histogram({5: 2})},
             content_keyed_histograms={"K": {"x": histogram({1: 1})}},
-            content_scalars={"media.count": "41", "text": '"x"'},
-            content_keyed_scalars={"k.s": {"y": "-1234"}},
+            content_scalars={"media.count": 41, "text": "x"},
+            content_keyed_scalars={"k.s": {"y": -1234}},
             socket_histograms={"GC_MS": histogram({3: 4})},
             socket_keyed_histograms={"K": {"x": histogram({2: 2})}},
-            socket_scalars={"media.count": "7"},
-            socket_keyed_scalars={"k.s": {"y": "8"}},
-            additional_properties=json.dumps({"payload": {"processes": {"parent": {"scalars": others}}}}),
+            socket_scalars={"media.count": 7},
+            socket_keyed_scalars={"k.s": {"y": 8}},
+            additional_properties={"payload": {"processes": {"parent": {"scalars": others}}}},
         ),
         main_ping(DAY, "d2", "c1", uri_count=98000),
         main_ping(DAY, "d3", "c2", uri_count=0),
@@ -171,6 +170,34 @@ def test_every_histogram_and_numeric_scalar_of_every_process_is_found(project):
     expected[DAY, None, "content/K", "x", "0/10/1-100"] = (1, 1, [(1, 1, whole)])
     expected[DAY, None, "socket/GC_MS", "", "0/10/1-100"] = (1, 1, [(3, 4, whole)])
     expected[DAY, None, "socket/K", "x", "0/10/1-100"] = (1, 1, [(2, 2, whole)])
+    assert found(project) == expected
+
+
+def test_a_map_with_too_many_names_is_counted_and_not_carried(project):
+    many = {f"INVENTED_{n}": histogram({1: 1}) for n in range(5001)}
+    numbers = dict.fromkeys(many, "7")
+    project.load(
+        "main",
+        [
+            main_ping(DAY, "d1", "c1", histograms=many | {"P": histogram({0: 1})}),
+            main_ping(DAY, "d2", "c1", histograms={"P": histogram({0: 1})}, content_histograms=many),
+            main_ping(DAY, "d3", "c1", keyed_histograms={"K": many, "L": {"x": histogram({0: 1})}}),
+            main_ping(DAY, "d4", "c1", keyed_histograms={name: {"x": one} for name, one in many.items()}),
+            main_ping(DAY, "d5", "c1", content_scalars=numbers, keyed_scalars={"k": numbers}),
+        ],
+    )
+    project.build("histogram_aggregates_v1", DAY)
+    over, whole = "over 5000 names", 10**9
+    counted = {
+        (over, ""): (1, 1, [(5000, 1, whole)]),
+        ("content/" + over, ""): (1, 2, [(5000, 2, whole)]),
+        ("K", over): (1, 1, [(5000, 1, whole)]),
+        (over, over): (1, 1, [(5000, 1, whole)]),
+        ("k", over): (1, 1, [(5000, 1, whole)]),
+    }
+    expected = {(DAY, None, *name, "scalar/2-digits"): row for name, row in counted.items()}
+    expected[DAY, None, "P", "", "0/10/1-100"] = (1, 1, [(0, 1, whole)])
+    expected[DAY, None, "L", "x", "0/10/1-100"] = (1, 1, [(0, 1, whole)])
     assert found(project) == expected
 
 

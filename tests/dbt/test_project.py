@@ -1,5 +1,6 @@
 """The project as a whole: what dbt refuses, what a candidate is, and that nothing goes undescribed."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,12 +11,15 @@ from datetime import date
 import pytest
 import yaml
 
-from telemetry_warehouse import agreement, dbt, lineage, night, stages
+from telemetry_warehouse import agreement, dbt, leftovers, lineage, night, stages
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.describe import describe_views
 from telemetry_warehouse.errors import Refused, WarehouseError
 from telemetry_warehouse.estimate import estimate
+from telemetry_warehouse.files import FileError, read_yaml
 from telemetry_warehouse.gates.expectations import parse
 from tests.dbt.project import definition, main_ping, manifest, models
+from tests.support import load_rows
 
 DAY = date(2026, 3, 1)
 
@@ -78,7 +82,7 @@ def test_an_expectation_without_sense_is_refused_at_deployment_with_its_file(war
     path.write_text(path.read_text().replace("{pings}", "{main_v5}", 1))
     said = (
         "dbt_project/models/clients/clients_daily_v1.yml: derived.clients_daily_v1: expectation"
-        " clients_and_pings_as_in_stable uses {main_v5}; it may use activity, candidate, "
+        " staging_keeps_every_ping uses {main_v5}; it may use activity, candidate, "
     )
     with pytest.raises(WarehouseError, match=re.escape(said)):
         night.prepare(Warehouse(warehouse.settings))
@@ -90,7 +94,7 @@ def test_dbt_alone_does_not_run_a_gated_model(warehouse):
 
 
 def test_a_candidate_has_the_contract_and_the_published_table_stays(warehouse):
-    warehouse.load_rows("telemetry_stable.main_v4", [main_ping(DAY, "d", "c")])
+    load_rows(warehouse, "telemetry_stable.main_v4", [main_ping(DAY, "d", "c")])
     for name, node in models(warehouse.settings).items():
         table = definition(node)
         before = warehouse.client.get_table(table.id).num_rows
@@ -147,6 +151,60 @@ def test_a_new_pattern_is_one_line_and_so_is_a_new_column(warehouse, tmp_path, m
     assert view["days_since_opened_tabs"] and view["opened_tabs_in_7_days"]
 
 
+NEW_MODEL = """
+models:
+  - name: {name}
+    description: A model that is new.
+    config:
+      partition_by: {{field: submission_date, data_type: date}}
+      meta:
+        grain: [app_name]
+        expectations:
+          - {{type: expect_column_values_to_not_be_null, column: app_name}}
+    columns:
+      - {{name: submission_date, data_type: DATE, description: The day}}
+      - {{name: app_name, data_type: STRING, description: The application}}
+      - {{name: users, data_type: {data_type}, description: Its users}}
+"""
+
+
+def test_a_new_model_can_be_mended_and_what_is_taken_out_is_named(warehouse, tmp_path, monkeypatch):
+    copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
+    name = f"new_{uuid.uuid4().hex}_v1"
+    folder = copy / "models" / "usage"
+    (folder / f"{name}.sql").write_text("select date '2026-03-01' as submission_date, 'a' as app_name, 1 as users\n")
+    for data_type, field_type in (("STRING", "STRING"), ("INT64", "INTEGER")):
+        (folder / f"{name}.yml").write_text(NEW_MODEL.format(name=name, data_type=data_type))
+        dbt.prepare(warehouse.settings)
+        night.ensure_derived_tables(warehouse)
+        assert warehouse.client.get_table(f"derived.{name}").schema[2].field_type == field_type
+    warehouse.query(f"CREATE VIEW telemetry.{name} AS SELECT 1 AS one")
+    warehouse.query(f"CREATE FUNCTION udf.{name}(x INT64) RETURNS INT64 AS (x)")
+    warehouse.query(f"ALTER TABLE derived.{name} ADD COLUMN visits INT64")
+    found = [line for line in leftovers.find(warehouse) if name in line]
+    assert [line.split(", ")[0].split(" is no")[0] for line in found] == [
+        f"the view telemetry.{name} answers", f"the function udf.{name} answers", f"the column visits of derived.{name}"
+    ]  # fmt: skip
+
+    path = warehouse.settings.dbt_target / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["nodes"][f"model.telemetry_warehouse.{name}"]
+    path.write_text(json.dumps(manifest))
+    [table, *_] = [line for line in leftovers.find(warehouse) if name in line]
+    assert table.startswith(f"the table derived.{name} answers") and f"`bq rm -t derived.{name}`" in table
+    for kind, thing in (("TABLE", "derived"), ("VIEW", "telemetry"), ("FUNCTION", "udf")):
+        warehouse.query(f"DROP {kind} {thing}.{name}")
+    assert not any(name in line for line in leftovers.find(warehouse))
+
+
+def test_a_key_twice_in_a_models_yaml_is_refused_before_dbt_reads_it(warehouse, tmp_path, monkeypatch):
+    copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
+    path = copy / "models" / "usage" / "cohorts_v1.yml"
+    path.write_text(path.read_text().replace("    columns:\n", "        expectations: []\n    columns:\n", 1))
+    with pytest.raises(FileError, match="cohorts_v1.yml has the key 'expectations' twice, in lines"):
+        night.prepare(warehouse)
+
+
 def add_line(path, column: str) -> None:
     path.write_text(path.read_text().rstrip("\n") + f"\n      - {column}\n")
 
@@ -163,7 +221,7 @@ def test_a_shape_that_does_not_have_what_a_ping_type_says_is_named(warehouse, tm
 def test_a_ping_type_that_is_not_listed_is_named(warehouse, tmp_path, monkeypatch):
     copy = copy_of_project(tmp_path, monkeypatch, warehouse.settings)
     path = copy / "dbt_project.yml"
-    project = yaml.safe_load(path.read_text())
+    project = read_yaml(path)
     project["vars"]["ping_types"].remove("fleet_flight")
     path.write_text(yaml.safe_dump(project))
     dbt.prepare(warehouse.settings)
@@ -175,11 +233,10 @@ def test_tables_that_disagree_are_named_and_empty_days_agree(warehouse):
     day, app = date(2031, 3, 1), uuid.uuid4().hex
     assert dbt.run_tests(warehouse.settings, day, day) == len(list((dbt.PROJECT / "tests").glob("*.sql")))
     use = {"submission_date": str(day), "app_name": app, "client_id": "c"}
-    warehouse.load_rows("derived.clients_daily_v1", [use | {"pings_aggregated_by_this_row": 2}])
-    warehouse.load_rows("derived.clients_last_seen_v1", [use | {"days_seen_bits": 2}])
-    warehouse.load_rows(
-        "derived.active_users_v1", [{"submission_date": "2031-02-16", "app_name": app, "active_dau": 1}]
-    )
+    load_rows(warehouse, "derived.clients_daily_v1", [use | {"pings_aggregated_by_this_row": 2}])
+    load_rows(warehouse, "derived.clients_last_seen_v1", [use | {"days_seen_bits": 2}])
+    users = {"submission_date": "2031-02-16", "app_name": app, "active_dau": 1}
+    load_rows(warehouse, "derived.active_users_v1", [users])
     with pytest.raises(WarehouseError) as raised:
         dbt.run_tests(warehouse.settings, day, day)
     named = {name for name in (path.stem for path in (dbt.PROJECT / "tests").iterdir()) if name in str(raised.value)}
@@ -200,6 +257,9 @@ def test_days_that_were_never_built_are_not_said_to_agree(warehouse):
 
 
 def test_the_docs_are_one_page_that_loads_nothing_from_outside(warehouse):
+    # Tests before this one have deployed views of projects of their own.
+    dbt.deploy(warehouse.settings)
+    describe_views(warehouse)
     text = dbt.write_docs(warehouse.settings).read_text()
     assert "Days since the last day in days_active_bits" in text, "the columns of views are told"
     assert "cookbook" in text
@@ -213,8 +273,9 @@ def test_views_keep_to_the_days_asked_for(warehouse):
     app = uuid.uuid4().hex
     last_seen = {"submission_date": str(DAY), "app_name": app, "days_seen_bits": 6, "days_active_bits": 0b1111111 << 7}
     clients = [last_seen | {"client_id": client, "sample_id": 55} for client in "cd"]
-    warehouse.load_rows("derived.clients_last_seen_v1", clients)
-    warehouse.load_rows(
+    load_rows(warehouse, "derived.clients_last_seen_v1", clients)
+    load_rows(
+        warehouse,
         "derived.clients_first_seen_v1",
         [
             {"app_name": app, "client_id": "c", "first_seen_date": "2026-02-01"},

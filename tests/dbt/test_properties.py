@@ -17,6 +17,7 @@ from telemetry_warehouse import dedup
 from telemetry_warehouse.bigquery import Warehouse
 from tests.dbt.project import Project, main_ping
 from tests.e2e import plain
+from tests.support import load_rows
 
 FIRST = date(2026, 1, 1)
 
@@ -80,7 +81,7 @@ def test_dedup_of_any_arrangement(warehouse, live, documents, look_back, slices)
         for n, (day, second, tags) in enumerate(arrangement)
     ]
     warehouse.query(f"TRUNCATE TABLE {live}")
-    warehouse.load_rows(live, [
+    load_rows(warehouse, live, [
         {name: ping[name] for name in ("document_id", "submission_timestamp", "n")}
         | {"metadata": {"header": {"x_source_tags": ping["tags"]}}}
         for ping in pings

@@ -26,6 +26,13 @@ COUNTED = (
 AVERAGED = ("memory_mb", "unique_domains", "first_paint_ms")
 LARGEST = ("unique_domains", "concurrent_tabs", "concurrent_windows")
 UNIT = 10**9
+LEAST_CLIENTS = 50
+# Ids that name no client, and why.
+NO_CLIENTS = {
+    None: "no client_id",
+    "00000000-0000-0000-0000-000000000000": "all-zero client_id",
+    "c0ffeec0-ffee-c0ff-eec0-ffeec0ffeec0": "canary client_id",
+}
 
 
 def mode_last(values: list):
@@ -64,7 +71,7 @@ def deduplicated(pings: list[dict], look_back: int = 2) -> list[dict]:
 def clients_daily(pings: list[dict]) -> dict[tuple, dict]:
     of_client = defaultdict(list)
     for ping in sorted(pings, key=lambda ping: (ping["submission_timestamp"], ping["document_id"])):
-        if ping["client_id"] is not None:
+        if ping["client_id"] not in NO_CLIENTS and ping["app_name"] is not None:
             of_client[ping["submission_timestamp"].date(), ping["app_name"], ping["client_id"]].append(ping)
     return {key: _client_day(key, of_day) for key, of_day in of_client.items()}
 
@@ -118,9 +125,14 @@ def addons(installed: list[dict]) -> list[dict]:
 
 
 def clients_left_out(pings: list[dict]) -> dict[tuple, dict]:
-    left = Counter((p["submission_timestamp"].date(), p["app_name"]) for p in pings if p["client_id"] is None)
+    left = Counter(
+        (p["submission_timestamp"].date(), p["app_name"], NO_CLIENTS[p["client_id"]])
+        for p in pings
+        if p["client_id"] in NO_CLIENTS and p["app_name"] is not None
+    )
+    names = ("submission_date", "app_name", "reason")
     return {
-        key: {"submission_date": key[0], "app_name": key[1], "reason": "no client_id", "pings": n, "clients": 0}
+        key: dict(zip(names, key, strict=True)) | {"pings": n, "clients": 0, "ping_type": None}
         for key, n in left.items()
     }
 
@@ -301,7 +313,7 @@ def histogram_aggregates(pings: list[dict], by_build: bool = False) -> dict[tupl
     for ping in pings:
         day = ping["submission_timestamp"].date()
         for probe, key, layout, counts in ping["histograms"]:
-            if ping["client_id"] is not None and any(counts.values()):
+            if ping["client_id"] not in NO_CLIENTS and ping["app_name"] is not None and any(counts.values()):
                 series = (day, *(ping[name] for name in of_ping), probe, key, layout)
                 of_series[series][ping["client_id"]].update(counts)
                 n_pings[series] += 1
@@ -313,7 +325,8 @@ def histogram_aggregates(pings: list[dict], by_build: bool = False) -> dict[tupl
 
 
 def distributions(aggregates, axis: str, build: str | None, first: date, last: date) -> dict[tuple, dict]:
-    """Aggregates over all and over each channel and system; by build, a week's of the builds made on one day."""
+    """Aggregates over all and over each channel and system, of LEAST_CLIENTS or more; by build, a week's of the builds
+    made on one day."""
     sums = defaultdict(lambda: [0, Counter()])
     for row in aggregates:
         night = row["submission_date"]
@@ -335,6 +348,7 @@ def distributions(aggregates, axis: str, build: str | None, first: date, last: d
         series: dict(zip(names, series, strict=True))
         | {"n_clients": clients, "buckets": [{"bucket": b, "clients": n} for b, n in sorted(buckets.items())]}
         for series, (clients, buckets) in sums.items()
+        if clients >= LEAST_CLIENTS
     }
 
 

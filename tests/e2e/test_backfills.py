@@ -1,8 +1,6 @@
 """Backfills in chunks, in any order, cut short, and beside a night: always the bytes that were there before."""
 
-import random
 import re
-import time
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -16,7 +14,7 @@ from telemetry_warehouse.publishing import publish
 from tests.conftest import environment_of
 from tests.e2e import walk
 from tests.e2e.test_reruns import DAYS, a_ping
-from tests.support import Command, begin, checksums, command, succeed
+from tests.support import Command, Point, begin, checksums, command, sent, succeed, wait_for_jobs
 
 LAST = DAYS[1]
 USE = "clients_last_seen_v1+"
@@ -45,20 +43,15 @@ def test_a_backfill_killed_anywhere_goes_on_and_builds_nothing_twice(chain, simu
     before, first = checksums(chain, *DAYS), LAST - timedelta(days=2)
     arguments = ["backfill", first, LAST, "--select", USE]
     run, whole = f"backfill-{first}-{LAST}-%", plan.make(chain, first, LAST, USE)
-    chance, said = random.Random(3), []
-    for stages_done in (1, 3):
-        process = begin(chain.settings, *arguments, WAREHOUSE_BACKFILL_DAYS=2)
-        done = 0
-        for line in process.stdout:
-            said.append(line)
-            done += "expectations held" in line
-            if done == stages_done:
-                break
-        # Somewhere in the build, the gate or the publish of the next.
-        time.sleep(chance.uniform(0, 2))
-        assert process.returncode is None
-        process.kill()
-        process.communicate()
+    for point in (
+        Point("telemetry_warehouse.stages:run", nth=2),  # between the first chunk and the second
+        sent("_v1__20"),  # a build
+        sent("_v1__20", nth=2),  # a gate
+        sent("BEGIN TRANSACTION", nth=2),
+        Point("telemetry_warehouse.stages:publish", nth=2, after=True),
+    ):
+        begin(chain.settings, *arguments, stop_at=point, WAREHOUSE_BACKFILL_DAYS=2).kill_at_its_point()
+        wait_for_jobs(chain)
     process = begin(chain.settings, *arguments, WAREHOUSE_BACKFILL_DAYS=2)
     out, err = process.communicate()
     assert process.returncode == 0, err
@@ -110,10 +103,15 @@ def test_pings_that_land_meanwhile_are_deduplicated_again(chain, simulated):
 
 def test_a_night_and_a_backfill_at_once_take_turns_on_each_table_and_overlap_on_others(chain, simulated):
     before, first = checksums(chain, *DAYS), LAST - timedelta(days=3)
+    within_a_stage = Point("telemetry_warehouse.stages:judge")
     processes = [
-        begin(chain.settings, "backfill", first, LAST, "--select", "clients_daily_v1+"),
-        begin(chain.settings, "night", LAST),
+        begin(chain.settings, "backfill", first, LAST, "--select", "clients_daily_v1+", stop_at=within_a_stage),
+        begin(chain.settings, "night", LAST, stop_at=within_a_stage),
     ]
+    for process in processes:
+        process.wait_until_stopped()
+    for process in processes:
+        process.go_on()
     for process in processes:
         _, err = process.communicate()
         assert process.returncode == 0, err

@@ -461,7 +461,8 @@ def test_clients_left_out(chain, expected):
     rows = read(chain, "monitoring.clients_left_out_v1", expected.app_name)
     left_out = plain.clients_left_out(expected.pings)
     assert bool(left_out) == (expected.app_name == "Fleet")  # cancelled flights that no aircraft was named for
-    assert {(row["submission_date"], row["app_name"]): row for row in rows} == left_out and len(rows) == len(left_out)
+    found = {(row["submission_date"], row["app_name"], row["reason"]): row for row in rows}
+    assert found == left_out and len(rows) == len(left_out)
 
 
 def test_distributions(chain, expected):
@@ -474,7 +475,11 @@ def test_distributions(chain, expected):
     wanted = {}
     for axis, (aggregates, build) in sides.items():
         wanted |= plain.distributions(aggregates.values(), axis, build, FIRST, LAST)
-    assert_same(found, wanted, *series)
+    if expected.app_name == "Firefox":
+        assert expected.histogram_aggregates and not wanted  # the real pings are of too few clients
+        assert found == []
+    else:
+        assert_same(found, wanted, *series)
 
 
 def test_six_weeks_with_storms_and_pings_of_few_clients_raise_no_alert(chain, expected):

@@ -119,7 +119,7 @@ def test_a_night_whose_table_fails_builds_the_others_and_ends_as_failed_with_its
     publish(warehouse.settings, [a_flight(day, 0xF1)])
     [live] = [t.live for t in schemas.load(warehouse.settings.schemas).values() if t.live.name == "main_v4"]
     warehouse.ensure(live)
-    warehouse.load_rows(live.id, [{"document_id": "UPPER", "submission_timestamp": f"{day}T10:00:00Z"}])
+    warehouse.load_rows(live, [{"document_id": "UPPER", "submission_timestamp": f"{day}T10:00:00Z"}])
     try:
         api.pause("night", False)
         run = api.trigger("night", datetime(2014, 7, 2, tzinfo=UTC))

@@ -36,6 +36,11 @@ def query_of(text: str) -> str:
         ({"type": "expect_miracles"}, "is of type 'expect_miracles', which neither Great Expectations has nor we"),
         ({"name": "nothing"}, "has neither a `type` nor a `query`"),
         ({"type": "expect_table_row_count_to_equal", "value": 3}, "which looks at a range as a whole"),
+        ({"type": "expect_column_values_to_be_unique", "column": "client_id"}, "which looks at a range as a whole"),
+        (
+            {"type": "expect_column_values_to_match_strftime_format", "column": "client_id", "strftime_format": "%Y"},
+            "'expect_column_values_to_match_strftime_format', which Great Expectations cannot ask in SQL",
+        ),
         (NOT_NULL | {"column": "clientid"}, "names column 'clientid', which the table does not have"),
         (NOT_NULL | {"severity": "mild"}, "has severity 'mild'; give one of critical, warning"),
         (BETWEEN | {"min": 3}, "does not take: min: extra fields not permitted"),
@@ -88,11 +93,24 @@ def test_lists_of_columns_are_written_out(text, written_out):
     assert query_of(text) == written_out
 
 
+def test_values_of_great_expectations_are_taken_as_they_are_written():
+    regex = {"type": "expect_column_values_to_match_regex", "column": "client_id", "regex": "{columns x_*}{each a: b}"}
+    [one, other] = parse(expecting(regex, BETWEEN | {"min_value": 2**60 + 1}), ())
+    assert one.condition["values"]["regex"] == regex["regex"]
+    assert other.condition["values"]["min_value"] == 2**60 + 1
+
+
 def test_pings_are_those_of_every_stable_table_that_is_read():
     inputs = {"main_v4": "telemetry_stable.main_v4", "new_v1": "other_stable.new_v1", "a": "derived.a_v1"}
     sql = pings(inputs, "2026-01-01", "2026-01-02")
-    assert sql.count("UNION ALL") == 1 and "FROM other_stable.new_v1" in sql and "derived" not in sql
+    assert sql.count("UNION ALL") == 1 and "FROM `other_stable`.`new_v1`" in sql and "derived" not in sql
     assert pings({"daily": "derived.clients_daily_v1"}, "2026-01-01", "2026-01-02") is None
+
+
+@pytest.mark.parametrize("beside", ["__20260101_20260102__7", "__20260101_20260102__7__published", "__without__7_8"])
+def test_what_stands_in_for_a_stable_table_has_its_ping_type(beside):
+    sql = pings({"new_v1": f"`other_stable_candidates`.`new_v1{beside}`"}, "2026-01-01", "2026-01-02")
+    assert "'other_stable.new_v1' AS ping_type" in sql and f"FROM `other_stable_candidates`.`new_v1{beside}`" in sql
 
 
 def test_the_expectations_of_live_tables_make_sense():

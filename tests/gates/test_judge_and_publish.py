@@ -1,7 +1,6 @@
 """Judging candidates and publishing them, on the real emulator."""
 
 import dataclasses
-import time
 from datetime import date, timedelta
 
 import pytest
@@ -12,7 +11,8 @@ from telemetry_warehouse.errors import GateFailed, WarehouseError
 from telemetry_warehouse.gates import history
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
-from telemetry_warehouse.tables import Table, column
+from telemetry_warehouse.tables import Table, column, quoted
+from tests.support import load_rows
 
 DAY = date(2013, 2, 1)
 ROWS = Table(
@@ -65,8 +65,7 @@ def rows(warehouse):
     warehouse.drop(ROWS.id)
     warehouse._ensured.clear()
     warehouse.create(ROWS)
-    token = time.time_ns() // 1000
-    announce(warehouse, ROWS, token, "test")
+    token = announce(warehouse, ROWS, "test")
     return token
 
 
@@ -155,7 +154,7 @@ def test_the_cost_of_a_gate_does_not_grow_with_its_days(warehouse, rows):
     def queries(candidate, end) -> list[str]:
         judge(warehouse, table, candidate, {}, DAY, end, "run-cost")
         jobs = [j for j in warehouse.client.list_jobs(all_users=True, max_results=1000) if j.job_type == "query"]
-        asked = [job.query.split()[1:3] for job in jobs if f"FROM {candidate}" in (job.query or "")]
+        asked = [job.query.split()[1:3] for job in jobs if f"FROM {quoted(candidate)}" in (job.query or "")]
         return sorted(" ".join(words) for words in asked)
 
     of_queries = ({"name": f"q{n}", "query": f"SELECT client_id FROM {{candidate}} WHERE {n} = 9"} for n in range(3))
@@ -213,10 +212,10 @@ def test_messages_that_fail_more_than_before_are_seen_until_they_are_landed_agai
         return [r.expectation.name for r in results if not r.passed]
 
     days = enumerate([30, 20, 10, 200, 900])
-    warehouse.load_rows("monitoring.landing", [landed(first + timedelta(days=n), 1000, failed) for n, failed in days])
+    load_rows(warehouse, "monitoring.landing", [landed(first + timedelta(days=n), 1000, failed) for n, failed in days])
     assert failing(0, "warning") == failing(2, "warning") == []
     assert (failing(3, "warning"), failing(3)) == (["few_messages_fail"], [])
-    warehouse.load_rows("monitoring.landing", [landed(first + timedelta(days=3), 0, 0, 180)])
+    load_rows(warehouse, "monitoring.landing", [landed(first + timedelta(days=3), 0, 0, 180)])
     assert failing(3, "warning") == []
     assert failing(4) == ["most_messages_land"]
 
@@ -251,7 +250,7 @@ def test_an_empty_candidate_empties_its_days(warehouse, rows):
 
 def test_a_holder_that_lost_the_lock_cannot_publish(warehouse, rows):
     publish(warehouse, ROWS, candidate_of(warehouse, "mine", ("DATE '2013-02-01'", "'a'", 1)), DAY, DAY, rows)
-    announce(warehouse, ROWS, rows + 1, "the retry")
+    announce(warehouse, ROWS, "the retry")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, ROWS, candidate_of(warehouse, "late", ("DATE '2013-02-01'", "'b'", 1)), DAY, DAY, rows)
     assert [client for _, client, _ in published(warehouse)] == ["a"]
@@ -275,7 +274,7 @@ def test_a_publish_and_its_record_are_there_together_or_not_at_all(warehouse, ro
     with pytest.raises(BadRequest):
         publish(warehouse, ROWS, late, DAY, DAY, rows, {"run": "a broken night", "no_such_column": 1})
     assert [client for _, client, _ in published(warehouse)] == ["a"]
-    announce(warehouse, ROWS, rows + 1, "the retry")
+    announce(warehouse, ROWS, "the retry")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, ROWS, late, DAY, DAY, rows, {"run": "a late night"})
     assert recorded(warehouse, ROWS, rows) == [row]
@@ -284,8 +283,7 @@ def test_a_publish_and_its_record_are_there_together_or_not_at_all(warehouse, ro
 def test_a_merge_and_its_record_are_there_together_or_not_at_all(warehouse):
     warehouse.drop(FIRSTS.id)
     warehouse.create(FIRSTS)
-    token = time.time_ns() // 1000
-    announce(warehouse, FIRSTS, token, "test")
+    token = announce(warehouse, FIRSTS, "test")
     columns = "client_id, first_seen_date, _deleted"
     candidate = candidate_of(warehouse, "merged", ("'a'", "DATE '2013-02-01'", "FALSE"), columns=columns)
     with pytest.raises(BadRequest):
@@ -312,8 +310,7 @@ def test_a_merge_inserts_updates_and_deletes_by_key_and_leaves_the_rest(warehous
     warehouse.drop(FIRSTS.id)
     warehouse.create(FIRSTS)
     columns = "client_id, first_seen_date, _deleted"
-    token = time.time_ns() // 1000
-    announce(warehouse, FIRSTS, token, "test")
+    token = announce(warehouse, FIRSTS, "test")
     publish(
         warehouse,
         FIRSTS,
@@ -344,6 +341,76 @@ def test_a_merge_inserts_updates_and_deletes_by_key_and_leaves_the_rest(warehous
         ("c", "2013-02-01"),
         ("d", "2013-03-01"),
     ]
-    announce(warehouse, FIRSTS, token + 1, "newer")
+    announce(warehouse, FIRSTS, "newer")
     with pytest.raises(BadRequest, match="newer holder"):
         publish(warehouse, FIRSTS, "gates_test_candidates.merge1", DAY, DAY, token)
+
+
+def patterns(*names: str) -> Table:
+    columns = [column("submission_date", "DATE"), column("app_name", "STRING")]
+    return Table(
+        "gates_test",
+        f"patterns_of_{DAY:%Y%m%d}_v1",
+        (*columns, *(column(f"days_{name}_bits", "INT64") for name in names)),
+        partition_field="submission_date",
+        expectations=(
+            {
+                "name": "carried_over",
+                "type": "expect_days_to_continue_the_day_before",
+                "columns": "{columns days_*_bits}",
+                "brought": "SUM({column} - ({column} & 1))",
+                "left": "SUM(({column} & 134217727) << 1)",
+            },
+        ),
+    )
+
+
+def test_a_new_pattern_is_judged_from_its_second_day(warehouse):
+    def judged(table: Table, n: int, *rows: tuple) -> str:
+        columns = ", ".join(table.column_names)
+        named = [(f"DATE '{day(n)}'", f"'{app}'", *bits) for app, *bits in rows]
+        candidate = candidate_of(warehouse, f"patterns_{n}", *named, columns=columns)
+        try:
+            profile = judge(warehouse, table, candidate, {}, day(n), day(n), "patterns").profile
+        except GateFailed as error:
+            return str(error)
+        history.remember(warehouse, table, profile, day(n), day(n))
+        return "passed"
+
+    before, after = patterns("seen"), patterns("seen", "active")
+    assert judged(before, 0, ("Firefox", 1)) == "passed"
+    # The day comes again, with an application that was late.
+    assert judged(before, 0, ("Firefox", 1), ("Fleet", 5)) == "passed"
+    assert '"counted":"days_seen_bits"' in judged(after, 1, ("Firefox", 2, 2), ("Fleet", 12, 2))
+    assert judged(after, 1, ("Firefox", 2, 2), ("Fleet", 10, 10)) == "passed"
+    assert '"counted":"days_active_bits"' in judged(after, 2, ("Firefox", 4, 4), ("Fleet", 20, 4))
+    assert judged(after, 2, ("Firefox", 4, 4), ("Fleet", 20, 20)) == "passed"
+
+
+def test_the_most_frequent_values_are_remembered_and_invented_ones_are_not(warehouse, rows):
+    table = dataclasses.replace(
+        ROWS,
+        expectations=(
+            {
+                "name": "clients_as_before",
+                "type": "expect_values_of_the_days_before",
+                "columns": ["client_id"],
+                "share": 0.05,
+            },
+            {
+                "name": "weights",
+                "type": "expect_weights_like_the_days_before",
+                "columns": ["client_id"],
+                "factor": 2,
+                "weight": "n",
+            },
+        ),
+    )
+    invented = [("DATE '2013-02-01'", f"'{name * 70}'", 1) for name in map(chr, range(ord("A"), ord("A") + 26))]
+    often = [("DATE '2013-02-01'", "'it\\'s 100%'", 3)] * 3
+    candidate = candidate_of(warehouse, "values", *invented, *often, ("DATE '2013-02-01'", "NULL", 7))
+    [(_, _, counts)] = judge(warehouse, table, candidate, {}, DAY, DAY, "values").profile
+    values = {name: count for name, count in counts.items() if name.startswith("client_id: ")}
+    assert len(values) == 20 and values.pop("client_id: it's 100%") == 3
+    assert set(values) == {f"client_id: {chr(ord('A') + n) * 64}" for n in range(19)}
+    assert (counts["values of client_id"], counts["weight of client_id: it's 100%"]) == (29, 9)

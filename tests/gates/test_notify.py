@@ -12,6 +12,7 @@ from telemetry_warehouse.errors import GateFailed, NightUnfinished
 from telemetry_warehouse.local.ports import any_free_port
 from telemetry_warehouse.notify import notify_failed_stage
 from telemetry_warehouse.settings import Settings
+from tests.support import load_rows
 
 DAY = date(2014, 3, 1)
 
@@ -48,7 +49,7 @@ def published(warehouse, table, start, end) -> None:
     warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
     row = {"run": RUN, "table_name": table, "start_date": start, "end_date": end, "status": "published"}
     times = {"started_date": now.date(), "started_at": now, "ended_at": datetime.now(UTC)}
-    warehouse.load_rows("monitoring.pipeline_runs", [row | times])
+    load_rows(warehouse, "monitoring.pipeline_runs", [row | times])
 
 
 def test_a_failed_gate_is_told_with_examples_and_what_to_run(told, webhook, table):

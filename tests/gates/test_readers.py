@@ -1,7 +1,6 @@
 """Readers while several days are replaced: each query sees all of the old rows or all of the new ones."""
 
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -66,8 +65,7 @@ def test_a_reader_of_several_days_sees_one_version(prepared_home, made):
     warehouse = Warehouse(prepared_home)
     table, candidates, day = made(warehouse)
     warehouse.drop(table.id)
-    token = time.time_ns() // 1000
-    announce(warehouse, table, token, "test")
+    token = announce(warehouse, table, "test")
     publish(warehouse, table, candidates[0], DAYS[0], DAYS[-1], token)
     whole = {
         tuple((d, str(version), sum(n % len(DAYS) == position for n in clients)) for position, d in enumerate(DAYS))

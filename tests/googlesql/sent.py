@@ -69,7 +69,9 @@ def by_publishing(settings: Settings) -> dict[str, str]:
     warehouse = Warehouse(settings)
     with _written_down(and_sent=False) as texts:
         for table in night_tables(settings).values():
+            warehouse.create(candidate(table))
             publish(warehouse, table, candidate(table).id, DAY, DAY, _TOKEN)
+            warehouse.drop(candidate(table).id)
     return texts
 
 

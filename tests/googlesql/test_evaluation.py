@@ -1,6 +1,5 @@
 """The reference engine's answers beside those of the emulator, with which it shares no code."""
 
-import json
 import random
 import re
 import uuid
@@ -123,9 +122,9 @@ def both(prepared_home, googlesql, functions) -> Both:
     project.load("main", received)
     project.load("flight", [flight(n) for n in range(40)])
     made = Both(project, googlesql, functions)
-    project.warehouse.load_rows(made.live.id, received + again(received, seed=5))
+    project.warehouse.load_rows(made.live, received + again(received, seed=5))
     for name, rows in (gated_stages() | reviewed_alerts()).items():
-        project.warehouse.load_rows(made.others[name].id, rows)
+        project.warehouse.load_rows(made.others[name], rows)
     for step in read_by_models(prepared_home):
         project.build(step.name, FIRST, BUILT - timedelta(days=1))
     return made
@@ -189,7 +188,7 @@ def said(chance: random.Random, today: int) -> dict:
         "first_paint_ms": one_of(0, 850, 1733),
         "concurrent_tabs": one_of(1, 4, 30),
         "addons": {
-            f"{name}@x": {"name": one_of(name), "version": chance.choice(['"1.0"', "2"]), "is_system": one_of(True)}
+            f"{name}@x": {"name": one_of(name), "version": chance.choice(["1.0", 2]), "is_system": one_of(True)}
             for name in "abc"
             if chance.random() < 0.4
         },
@@ -201,10 +200,10 @@ def said(chance: random.Random, today: int) -> dict:
         "keyed_histograms": {"KEYED": {key: histogram({1: chance.choice([0, 2**62])}) for key in "xy"}},
         "content_histograms": {"GC_MS": histogram({5: 2})},
         "content_keyed_histograms": {"KEYED": {"x": histogram({1: 1})}},
-        "content_scalars": {"media.count": str(chance.randrange(-2000, 2000)), "text": '"x"'},
-        "keyed_scalars": {"search.counts": {"enter": "3", "flag": "true", "name": '"7"', "share": "0.5"}},
-        "content_keyed_scalars": {"k.s": {"y": "-1234"}},
-        "additional_properties": chance.choice([None, json.dumps(UNNAMED)]),
+        "content_scalars": {"media.count": chance.randrange(-2000, 2000), "text": "x"},
+        "keyed_scalars": {"search.counts": {"enter": 3, "flag": True, "name": "7", "share": 0.5}},
+        "content_keyed_scalars": {"k.s": {"y": -1234}},
+        "additional_properties": chance.choice([None, UNNAMED]),
     }
 
 
@@ -313,7 +312,9 @@ def test_every_model_and_view_gives_the_same_rows(both, compiled, known, warehou
     last = FIRST + timedelta(days=DAYS - 1)
     found = {}
     for step in (step for step in lineage.load(warehouse_home).steps if step.kind == "model"):
-        found[step.name] = both.difference(both.project.sql(step.name, BUILT, last))
+        # So few clients make no series that is searched.
+        sql = both.project.sql(step.name, BUILT, last)
+        found[step.name] = both.difference(re.sub(r"(having sum\(per_bucket\.n_clients\) >= )50", r"\g<1>1", sql))
         if step in read_by_models(warehouse_home):
             both.project.build(step.name, BUILT, last)
     for name, sql in compiled.views.items():

@@ -1,6 +1,7 @@
 """All the SQL of the project, and the catalogue that it is analysed on."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from graphlib import TopologicalSorter
@@ -120,9 +121,12 @@ def gate_queries(settings: Settings) -> dict[str, str]:
 class Known:
     """The project's tables, views and functions, left with the engine; what each table wants to be filtered on."""
 
-    def __init__(self, engine: Engine, settings: Settings, sql: Compiled):
+    def __init__(
+        self, engine: Engine, settings: Settings, sql: Compiled, changed: Callable[[Table], Table] = lambda table: table
+    ):
+        """`changed`: what a table that the project has is to be taken for."""
         self.engine = engine
-        published = [*night_tables(settings).values(), *live_tables(settings)]
+        published = list(map(changed, [*night_tables(settings).values(), *live_tables(settings)]))
         all_tables = [*published, *map(candidate, published), *other_tables(settings)]
         self._catalogue = Catalogue(engine)
         self._catalogue.add_tables(all_tables)

@@ -19,7 +19,7 @@ def cycles(warehouse, monkeypatch, *told: tuple[int, int, bool]) -> None:
     warehouse.ensure(table)
     ended = [NOON + timedelta(minutes=minute) for minute, _, _ in told]
     warehouse.load_rows(
-        table.id,
+        table,
         [
             {
                 "cycle_id": str(number),

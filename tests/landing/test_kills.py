@@ -1,10 +1,7 @@
-"""kill -9 at random instants, of lander, broker and warehouse: nothing is lost, nothing doubles in stable."""
+"""kill -9 at named points of landing, of lander, broker and warehouse: nothing is lost, nothing doubles in stable."""
 
 import os
-import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import date
@@ -16,11 +13,21 @@ from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.local import standins
 from telemetry_warehouse.publishing import publish
-from tests.conftest import environment_of, temporary_home
+from tests.conftest import temporary_home
 from tests.landing.test_land import DAY, SCHEMA, errors, live, messages
+from tests.support import Point, begin
 from tests.test_schemas import write
 
-KILLS = ["lander", "broker", "lander", "bigquery", "lander", "broker"]
+_LOADED = "google.cloud.bigquery:Client.load_table_from_file"
+# Who is killed, and what the lander is about to do, or has done, at that moment.
+KILLS = [
+    ("lander", Point("telemetry_warehouse.landing.pull:Subscription.pull", after=True, nth=2)),
+    ("broker", Point("telemetry_warehouse.landing.lander:Lander.parts")),
+    ("lander", Point(_LOADED, after=True)),
+    ("bigquery", Point(_LOADED, after=True)),
+    ("lander", Point("telemetry_warehouse.landing.pull:Subscription.acknowledge")),
+    ("broker", Point("telemetry_warehouse.landing.pull:Subscription.acknowledge")),
+]
 
 
 @pytest.fixture
@@ -37,38 +44,42 @@ def pid_of(settings, name: str) -> int:
     return row.pid
 
 
+def kill_server(settings, name: str) -> None:
+    """Returns when it is gone."""
+    killed = pid_of(settings, name)
+    os.kill(killed, signal.SIGKILL)
+    while pid_of(settings, name) == killed:
+        time.sleep(0.05)
+
+
 def test_nothing_is_lost_and_nothing_doubles_whatever_is_killed_whenever(home):
-    chance = random.Random(20)
     [document_type] = schemas.load(home.schemas).values()
     # The tables are there before anything is killed: the stand-in does not make a table in one step.
     publish(home, messages(document_type, [{"n": 0}, b"{"]))
     land(Warehouse(home), until_empty=True)
     sent = 1
-    for victim in KILLS:
+    for victim, point in KILLS:
         documents = [{"n": n} for n in range(sent, sent + 1500)] + [b"{"]
         sent += 1500
         publish(home, messages(document_type, documents))
-        line = [sys.executable, "-m", "telemetry_warehouse.cli", "land", "--until-empty"]
-        lander = subprocess.Popen(line, env=environment_of(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        # The imports take the first seconds; the rest is spread over pulling, shaping, loading and acknowledging.
-        time.sleep(1.5 + 3 * chance.random())
-        server = {"lander": None, "broker": "pub", "bigquery": "bigquery"}[victim]
-        os.kill(lander.pid if server is None else pid_of(home, server), signal.SIGKILL)
-        if server is not None:
-            time.sleep(1)
-            lander.kill()
+        lander = begin(home, "land", "--until-empty", stop_at=point)
+        lander.wait_until_stopped()
+        if victim != "lander":
+            kill_server(home, {"broker": "pub"}.get(victim, victim))
+            # It sees that the server is gone, and ends or is killed where it still tries.
+            lander.go_on()
             standins.up(home, say=lambda _: None)
+        lander.kill()
         lander.communicate()
 
     warehouse = Warehouse(home)
-    give_up = time.monotonic() + 150
-    while time.monotonic() < give_up:
+    found, broken = Counter(), 0
+    # What was leased by those that died comes when its lease of a minute has ended.
+    give_up = time.monotonic() + 300
+    while (len(found) < sent or broken < len(KILLS) + 1) and time.monotonic() < give_up:
         land(warehouse, until_empty=True)
         found = Counter(row["n"] for row in live(warehouse, document_type, "n"))
         broken = len({row["document_id"] for row in errors(warehouse, document_type)})
-        if len(found) == sent and broken == len(KILLS) + 1:
-            break
-        time.sleep(5)
     assert found.keys() == set(range(sent))
     assert broken == len(KILLS) + 1
 

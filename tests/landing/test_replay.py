@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import orjson
 import pytest
 
-from telemetry_warehouse import lineage, night, stages
+from telemetry_warehouse import lineage, night, stages, summary
 from telemetry_warehouse.landing import archive, expire_errors, land, replay_errors, replay_raw
 from telemetry_warehouse.landing.document import Row
 from telemetry_warehouse.landing.message import Message
@@ -136,3 +136,26 @@ def test_a_day_is_stale_after_a_replay(warehouse, monkeypatch):
     assert night.stale_days(warehouse, tomorrow) == []
     replay_raw(warehouse, day)
     assert night.stale_days(warehouse, tomorrow) == [day]
+
+
+def test_the_summary_adds_up_whatever_was_replayed(warehouse):
+    def of_type() -> tuple:
+        [row] = [row for row in summary.pings(warehouse) if row[0] == str(document_type.name)]
+        _, received, replayed, rejected, landed, dropped, kept = row
+        assert received + replayed == rejected + landed and landed == dropped + kept and min(row[1:]) >= 0
+        return row[1:]
+
+    document_type = make_type(warehouse, SCHEMA | {"required": ["n"]})
+    day = datetime.now(UTC).date() - timedelta(days=2)
+    send(warehouse, document_type, [{"n": 1}, {"n": 2}, {}, {}, b"{"], day=str(day))
+    stages.run(warehouse, dedup(document_type), day, day, "first", print)
+    assert of_type() == (5, 0, 3, 2, 0, 2)
+
+    write(*warehouse.settings.schemas, str(document_type.name), SCHEMA, "live_days: null")
+    assert replay_errors(warehouse, document_type.name).landed.total() == 2
+    stages.run(warehouse, dedup(document_type), day, day, "errors", print)
+    assert of_type() == (5, 2, 3, 4, 0, 4)
+
+    assert replay_raw(warehouse, day).landed[document_type.live.id, str(day)] == 4
+    stages.run(warehouse, dedup(document_type), day, day, "raw", print)
+    assert of_type() == (5, 6, 3, 8, 4, 4)

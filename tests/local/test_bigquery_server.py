@@ -1,11 +1,12 @@
 """The corrections of the emulator, each with a test that fails without it; that of the sixth is in test_tables.
 What is for speed alone is held to the same rows."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from google.api_core.exceptions import Conflict, NotFound
+from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
 from google.cloud import bigquery
 
 from telemetry_warehouse.local import standins
@@ -274,3 +275,32 @@ def test_another_version_of_the_emulator_is_refused_by_name(tmp_path):
     ran = subprocess.run([EMULATOR / "bin" / "python", script], capture_output=True, text=True)
     assert ran.returncode == 1 and len(ran.stderr.splitlines()) == 1
     assert f"local-bigquery is {checked}" in ran.stderr and "0.0.1" in ran.stderr
+
+
+WRONG = """SELECT app_name, COUNT(DISTINCT client_id) AS clients,
+
+  SUM(IF(n > 1, n, 0)) / (SELECT COUNT(*)
+    FROM places.t
+  ) AS share
+FROM places.t
+WHERE app_name IN ('a', 'b'
+
+) AND n BETWEEN 1 AND 2
+GROUP BY app_name
+"""
+
+
+@pytest.mark.parametrize("before", ["", "\n-- é\n  ", "SELECT 1;\n/* two\nlines */  "])
+def test_the_place_that_an_error_names_is_one_of_the_sql_as_it_was_sent(client, before):
+    said = 0
+    broken = [WRONG[: word.start()] + WRONG[word.end() :] for word in re.finditer(r"[(),]|\b(AS|IN|AND|FROM)\b", WRONG)]
+    for sql in (before + text for text in (*broken, "SELECT n\nFROM places.t\nWHERE n = = 1")):
+        with pytest.raises(GoogleAPICallError) as refused:
+            client.query_and_wait(sql, job_retry=None, retry=None)
+        if place := re.search(r"\[(-?\d+):(-?\d+)\]", refused.value.message):
+            said += 1
+            lines, line, column = sql.split("\n"), int(place[1]), int(place[2])
+            assert before.count("\n") < line <= len(lines) and 1 <= column <= len(lines[line - 1]) + 1, sql
+    assert said > 10
+    # The last one: an operator where a value should be.
+    assert (line, column) == (before.count("\n") + 3, 11)

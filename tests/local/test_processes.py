@@ -80,6 +80,13 @@ def test_one_that_is_never_ready_is_stopped(daemon):
     assert daemon.find() is None
 
 
+def someone_waits_for(file) -> bool:
+    """Whether a lock on the file is asked for and not given, by proc_locks(5)."""
+    inode = f":{file.stat().st_ino} "
+    lines = processes.Path("/proc/locks").read_text().splitlines()
+    return any(" -> " in line and inode in line for line in lines)
+
+
 def test_a_second_command_waits_for_the_first(tmp_path):
     order = []
 
@@ -90,7 +97,8 @@ def test_a_second_command_waits_for_the_first(tmp_path):
     with processes.only_one(tmp_path):
         thread = threading.Thread(target=second)
         thread.start()
-        time.sleep(0.2)
+        while not someone_waits_for(tmp_path / ".lock"):
+            time.sleep(0.01)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]

@@ -2,11 +2,11 @@
 
 import json
 import os
-import random
 import signal
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -52,6 +52,19 @@ class Clients:
 
 @pytest.fixture
 def broker():
+    with started_broker() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def broker_once():
+    """For tests that leave nothing behind."""
+    with started_broker() as server:
+        yield server
+
+
+@contextmanager
+def started_broker():
     with temporary_home({"WAREHOUSE_PUBSUB_SERVER": "broker"}) as settings:
         server = PubSub(settings, ports.remembered(settings.home))
         server.start()
@@ -89,9 +102,8 @@ def test_kill_9_amid_publishing_and_acknowledging_loses_nothing_and_brings_nothi
     threads = [threading.Thread(target=until_killed, args=(work,)) for work in (publish, acknowledge)]
     for thread in threads:
         thread.start()
-    while len(acknowledged) < 200:
-        time.sleep(0.01)
-    time.sleep(random.Random(seed).random() / 5)
+    while len(acknowledged) < 200 + 130 * seed:
+        time.sleep(0.001)
     os.kill(broker.pid(), signal.SIGKILL)
     for thread in threads:
         thread.join()
@@ -106,12 +118,13 @@ def test_kill_9_amid_publishing_and_acknowledging_loses_nothing_and_brings_nothi
     assert published and acknowledged and published - acknowledged
 
 
-def test_an_empty_pull_waits_about_a_second_or_returns_at_once_when_asked_to(broker):
-    clients = Clients(broker.home)
-    for wait, expected in ((True, 1.0), (False, 0.0)):
+def test_an_empty_pull_waits_or_returns_at_once_when_asked_to(broker):
+    clients, took = Clients(broker.home), {True: [], False: []}
+    for wait in (True, False) * 3:
         began = time.monotonic()
         assert clients.pull(wait=wait) == []
-        assert abs(time.monotonic() - began - expected) < 0.9
+        took[wait].append(time.monotonic() - began)
+    assert min(took[False]) < min(took[True])
 
 
 def test_a_pull_gives_a_thousand_and_more_at_once(broker):
@@ -135,6 +148,34 @@ def test_publish_refuses_what_pub_sub_refuses(broker):
     for refused in (["a"] * 1001, ["x" * 10_000_001], []):
         with pytest.raises(exceptions.InvalidArgument):
             clients.publish(refused)
+
+
+@pytest.mark.parametrize(
+    "message, why",
+    [
+        ({}, "no data and no attributes"),
+        ({"attributes": {"a": "x" * 1025}}, "1,025 bytes"),
+        ({"attributes": {"k" * 257: ""}}, "257 bytes"),
+        ({"attributes": {"": "x"}}, "without a name"),
+        ({"attributes": {"googclient": "x"}}, "begins with 'goog'"),
+        ({"attributes": {str(n): "" for n in range(101)}}, "101 attributes"),
+    ],
+)
+def test_one_message_that_pub_sub_refuses_has_its_request_refused(broker_once, message, why):
+    clients = Clients(broker_once.home)
+    messages = [types.PubsubMessage(data=b"good"), types.PubsubMessage(**message)]
+    with pytest.raises(exceptions.InvalidArgument, match=f"message 2 of the request: .*{why}"):
+        clients._publisher.publish(topic=TOPIC, messages=messages, retry=None, timeout=10)
+    assert clients.pull(wait=False) == []
+
+
+def test_a_request_of_ack_ids_is_as_large_as_pub_sub_takes(broker_once):
+    subscriber = Clients(broker_once.home)._subscriber
+    for ack_ids in ([], ["1-" + "1" * 200] * 2600):
+        request = {"subscription": SUBSCRIPTION, "ack_ids": ack_ids}
+        for call in (subscriber.acknowledge, subscriber.modify_ack_deadline):
+            with pytest.raises(exceptions.InvalidArgument, match="ack_ids|524288"):
+                call(request=request | ({} if call == subscriber.acknowledge else {"ack_deadline_seconds": 10}))
 
 
 def test_what_the_broker_does_not_do_it_says(broker):

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-import yaml
 
 from telemetry_warehouse import dedup
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.files import read_yaml
 from telemetry_warehouse.lineage import LOOK_BACK_DAYS
 from telemetry_warehouse.settings import ROOT
 from telemetry_warehouse.tables import Table
+from tests.support import load_rows
 
 FIRST = date(2026, 3, 1)
 COLUMNS = (
@@ -76,7 +77,7 @@ def test_random_messages_equal_the_rule_for_days_ranges_and_look_backs(warehouse
         message(chance.randrange(9), f"d{chance.randrange(60)}", n, chance.randrange(50), chance.choice(TAGS))
         for n in range(400)
     ]
-    warehouse.load_rows(live, messages)
+    load_rows(warehouse, live, messages)
     times = {m["n"]: m["submission_timestamp"] for m in messages}
     for start, end, look_back in ((2, 8, 2), (5, 5, 2), (4, 6, 0), (4, 8, 4)):
         found = kept(warehouse, live, start, end, look_back)
@@ -85,19 +86,18 @@ def test_random_messages_equal_the_rule_for_days_ranges_and_look_backs(warehouse
 
 def test_ties_are_broken_the_same_way_in_any_order_of_landing(warehouse, live):
     messages = [message(0, f"d{n % 5}", n) for n in range(20)]
-    warehouse.load_rows(live, messages)
+    load_rows(warehouse, live, messages)
     first = kept(warehouse, live, 0, 0)
     warehouse.query(f"DELETE FROM {live} WHERE DATE(submission_timestamp) = '{FIRST}'")
-    warehouse.load_rows(live, reversed(messages))
+    load_rows(warehouse, live, reversed(messages))
     assert kept(warehouse, live, 0, 0) == first
     assert len(first) == 5
 
 
 def test_slices_never_show_in_the_result_and_share_the_work(warehouse, live):
     chance = random.Random(9)
-    warehouse.load_rows(
-        live, [message(chance.randrange(4), f"d{chance.randrange(80)}", n, chance.randrange(3)) for n in range(300)]
-    )
+    messages = [message(chance.randrange(4), f"d{chance.randrange(80)}", n, chance.randrange(3)) for n in range(300)]
+    load_rows(warehouse, live, messages)
     whole = kept(warehouse, live, 1, 3)
     for slices in (2, 5):
         assert kept(warehouse, live, 1, 3, slices=slices) == whole
@@ -115,7 +115,7 @@ def test_monitoring_says_how_far_apart_duplicates_are(warehouse, live):
         *(message(20, "e"), message(19, "e", tags="automation")),
         *(message(21, "f"), message(20, "f")),  # the day after the range is not looked at
     ]
-    warehouse.load_rows(live, messages)
+    load_rows(warehouse, live, messages)
     dataset, name = live.split(".")
     table = Table(dataset, name, (), retention_days=None)
     first, last = FIRST + timedelta(days=19), FIRST + timedelta(days=20)
@@ -139,15 +139,23 @@ def test_days_whose_past_has_expired_are_not_counted_again(warehouse, live):
     assert len(rows) == 20 - 14 - 1
 
 
+def test_what_the_gate_reads_is_there_also_where_nothing_can_be_counted(warehouse, live):
+    dataset, name = live.split(".")
+    table, yesterday = Table(dataset, name, (), retention_days=3), datetime.now(UTC).date() - timedelta(days=1)
+    warehouse.drop("monitoring.duplicates")
+    dedup.record_distances(warehouse, table, table, yesterday - timedelta(days=7), yesterday)
+    assert warehouse.exists("monitoring.duplicates")
+
+
 def test_a_message_landed_twice_is_one_document(warehouse, live):
-    warehouse.load_rows(live, [message(0, "d", 1)] * 3)
+    load_rows(warehouse, live, [message(0, "d", 1)] * 3)
     assert kept(warehouse, live, 0, 0) == [(0, "d", 1)]
 
 
 def violations(warehouse, live: str, candidate: str, day: int) -> set[str]:
     """The names of the gate's own queries that find something."""
     found = set()
-    for expectation in yaml.safe_load((ROOT / "sql" / "dedup.yml").read_text())["expectations"]:
+    for expectation in read_yaml(ROOT / "sql" / "dedup.yml")["expectations"]:
         names = {"candidate": candidate, "live": live, "start_date": FIRST + timedelta(days=day)}
         query = expectation.get("query", "SELECT 1 FROM UNNEST([]) AS x")
         for name, value in (names | {"end_date": names["start_date"]}).items():
@@ -159,7 +167,8 @@ def violations(warehouse, live: str, candidate: str, day: int) -> set[str]:
 
 def test_the_gate_sees_what_dedup_must_not_do(warehouse, live):
     assert LOOK_BACK_DAYS == 2, "sql/dedup.yml names the look-back"
-    warehouse.load_rows(live, [message(0, "old"), message(2, "old"), message(2, "a"), message(2, "b"), message(2, "b")])
+    messages = [message(0, "old"), message(2, "old"), message(2, "a"), message(2, "b"), message(2, "b")]
+    load_rows(warehouse, live, messages)
     wrong = {
         "document_id IN ('a', 'b')": {"one_row_per_document_and_day"},
         "document_id IN ('a', 'b', 'old') AND submission_timestamp >= '2026-03-03'": {

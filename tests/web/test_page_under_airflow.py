@@ -75,7 +75,7 @@ def found(prepared_home) -> dict[str, dict]:
     failed |= {"document_namespace": "page", "document_type": "main", "document_version": "4", "cycle_id": "page"}
     landing = tables.from_file("monitoring", "landing")
     warehouse.ensure(landing)
-    warehouse.load_rows(landing.id, [failed | {"failures": [{"error_type": "schema", "messages": 7}]}])
+    warehouse.load_rows(landing, [failed | {"failures": [{"error_type": "schema", "messages": 7}]}])
     yield {name: alert for name, (alert, _, _) in series.items()}
     for table, day in (("derived.changes_v1", "detected_date"), ("monitoring.landing", "landed_date")):
         warehouse.query(f"DELETE FROM {table} WHERE {day} BETWEEN '{NIGHT}' AND '{NIGHT + timedelta(days=7)}'")

@@ -1,4 +1,5 @@
 -- The distributions that are searched for changes, each of all clients and of those of a channel, of a system, and of both.
+-- Those of too few clients are left out: the detector takes them for gaps, and a single client can invent any number.
 -- By build: a week's pings of the builds made on one day are added up, so that a build's day is judged six nights later.
 {%- set of_probe = 'probe, key, layout, n_clients, buckets' %}
 {%- set series = 'axis, submission_date, app_name, channel, os, probe, key, layout' %}
@@ -49,3 +50,4 @@ select
     array_agg(struct(bucket as bucket, clients as clients) order by bucket) as buckets
 from per_bucket
 group by {{ series }}
+having sum(per_bucket.n_clients) >= {{ least_clients() }}

@@ -7,7 +7,7 @@ with numbered as (
         {{ place_as_text() }} as place,
         row_number() over (partition by {{ client_day() }} order by submission_timestamp, document_id) as nth
     from {{ ref('activity') }}
-    where client_id is not null
+    where client_id is not null and app_name is not null
     qualify count(*) over (partition by {{ client_day() }}) <= {{ most_pings() }}
 ),
 

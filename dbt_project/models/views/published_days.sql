@@ -5,7 +5,7 @@ with days as (
     from {{ source('monitoring', 'pipeline_runs') }} as runs
     cross join unnest(generate_date_array(runs.start_date, runs.end_date)) as submission_date
     where runs.status = 'published'
-    qualify row_number() over (partition by runs.table_name, submission_date order by runs.ended_at desc) = 1
+    qualify row_number() over (partition by runs.table_name, submission_date order by runs.token desc, runs.ended_at desc) = 1
 ),
 
 {# The gate of a live table is the first part of the stage that publishes its stable table. #}

@@ -58,7 +58,8 @@ def quantile(shares: Mapping[int, float], layout: str, p: float) -> float | None
     held = np.array([shares[bucket] for bucket in filled], float)
     below = np.concatenate([[0.0], np.cumsum(held)])
     wanted = p * below[-1]
-    place = min(int(np.searchsorted(below[1:], wanted)), len(filled) - 1)
+    # A bound that is met exactly is met, whatever the sums' last digits are.
+    place = min(int(np.searchsorted(np.round(below[1:] / below[-1], 2 * DECIMALS), p)), len(filled) - 1)
     end = ends(layout, sorted(shares))[sorted(shares).index(filled[place])]
     part = min(max((wanted - below[place]) / held[place], 0.0), 1.0)
     return round(float(filled[place] + part * (end - filled[place])), DECIMALS)

@@ -23,30 +23,67 @@ from great_expectations.expectations.metrics.metric_provider import MetricProvid
 from great_expectations.expectations.registry import get_metric_provider
 from great_expectations.validator.metric_configuration import MetricConfiguration
 
+from telemetry_warehouse.bigquery import text_literal
 from telemetry_warehouse.gates import days
+from telemetry_warehouse.gates.literals import condition_sql
+from telemetry_warehouse.tables import quoted
 
 EXAMPLES = 3
+# Characters of a value that are kept.
+_LONGEST_VALUE = 64
 CONDITION = MetricPartialFunctionTypeSuffixes.CONDITION.value
 
 
+# What Great Expectations has computed before a condition may be made of it.
+_VALUE_LENGTH = f"column_values.value_length.{MetricPartialFunctionTypeSuffixes.MAP.value}"
+
+
 def _rows(engine: SqlAlchemyExecutionEngine, sql: str) -> list:
-    # A colon would begin a parameter.
-    return engine.execute_query(sqlalchemy.text(sql.replace(":", r"\:"))).fetchall()
+    with engine.get_connection() as connection:
+        # The driver halves them again: it takes every statement for one to be formatted.
+        return connection.exec_driver_sql(sql.replace("%", "%%")).fetchall()
 
 
 def counting_query(about: dict, conditions: dict[str, str]) -> str:
-    """Rows, measures and rows that meet each condition, by day and application."""
+    """Rows, measures and rows that meet each condition, by day and application.
+
+    Its own names are none that a column of pings has: see fields.OURS.
+    """
     counted = [*about["measures"].values(), *(f"COUNTIF({condition})" for condition in conditions.values())]
-    selected = [f"{about['day']} AS day", f"{about['app']} AS app", "COUNT(*) AS row_count"]
-    selected += [f"{sql} AS m{number}" for number, sql in enumerate(counted)]
-    return f"SELECT {', '.join(selected)} FROM {about['candidate']} GROUP BY day, app ORDER BY day, app"
+    selected = [f"{about['day']} AS __day", f"{about['app']} AS __app", "COUNT(*) AS __rows"]
+    selected += [f"{sql} AS __m{number}" for number, sql in enumerate(counted)]
+    of_values = {"__weight": "INT64", "__name": "STRING", "__value": "STRING"}
+    selected += [f"CAST(NULL AS {type}) AS {name}" for name, type in of_values.items()]
+    counts = f"SELECT {', '.join(selected)} FROM {quoted(about['candidate'])} GROUP BY __day, __app"
+    if not about["values"]:
+        return f"{counts} ORDER BY __day, __app"
+    counts = f"{counts} UNION ALL {_values_query(about, len(counted))}"
+    return f"SELECT * FROM ({counts}) ORDER BY __day, __app, __name, __rows DESC, __value"
+
+
+def _values_query(about: dict, measures: int) -> str:
+    """Of each column in about["values"] the most frequent values, by day and application: its rows as __rows, and what
+    they stand for as __weight; no measures."""
+    pairs = ", ".join(
+        f"STRUCT('{column}' AS name, SUBSTR(CAST({column} AS STRING), 1, {_LONGEST_VALUE}) AS value,"
+        f" {weight} AS weight)"
+        for column, weight in about["values"].items()
+    )
+    return (
+        f"SELECT __day, __app, __rows{', NULL' * measures}, __weight, __name, __value FROM ("
+        f"SELECT {about['day']} AS __day, {about['app']} AS __app, __one.name AS __name, __one.value AS __value,"
+        f" COUNT(*) AS __rows, SUM(__one.weight) AS __weight FROM {quoted(about['candidate'])}"
+        f" CROSS JOIN UNNEST([{pairs}]) AS __one WHERE __one.value IS NOT NULL GROUP BY 1, 2, 3, 4)"
+        " WHERE TRUE QUALIFY ROW_NUMBER() OVER (PARTITION BY __day, __app, __name ORDER BY __rows DESC, __value)"
+        f" <= {days.VALUES_KEPT}"
+    )
 
 
 def days_before_query(about: dict) -> str:
     return (
         "SELECT profiled_at, submission_date, IFNULL(is_incomplete, FALSE), app_name, row_count, measures"
         " FROM monitoring.daily_profiles"
-        f" WHERE table_name = '{about['table']}' AND submission_date < DATE '{about['start']}'"
+        f" WHERE table_name = {text_literal(about['table'])} AND submission_date < DATE '{about['start']}'"
         f" AND submission_date >= DATE_SUB(DATE '{about['start']}', INTERVAL {days.HISTORY_DAYS} DAY)"
         " ORDER BY profiled_at"
     )
@@ -57,13 +94,13 @@ def rows_query(queries: Iterable[str], day: str) -> str:
 
     As JSON, a row needs no list of its columns, and has no day where the query gives none.
     """
-    row = "TO_JSON_STRING(row_not_expected)"
+    row = "TO_JSON_STRING(__row)"
     counted = " UNION ALL ".join(
-        f"SELECT {number} AS number, JSON_VALUE({row}, '$.{day}') AS day, COUNT(*) AS row_count,"
-        f" ARRAY_AGG({row} LIMIT {EXAMPLES}) AS examples FROM ({query}) AS row_not_expected GROUP BY day"
+        f"SELECT {number} AS __number, JSON_VALUE({row}, '$.{day}') AS __day, COUNT(*) AS __rows,"
+        f" ARRAY_AGG({row} LIMIT {EXAMPLES}) AS __examples FROM ({query}) AS __row GROUP BY __day"
         for number, query in enumerate(queries)
     )
-    return f"{counted} ORDER BY number, day"
+    return f"{counted} ORDER BY __number, __day"
 
 
 class ByDay(MetricProvider):
@@ -76,25 +113,31 @@ class ByDay(MetricProvider):
     @metric_value(engine=SqlAlchemyExecutionEngine)
     def _sqlalchemy(cls, execution_engine, metric_domain_kwargs, metric_value_kwargs, metrics, **_):  # noqa: N805
         about = metric_value_kwargs["about"]
-        how = {"dialect": execution_engine.engine.dialect, "compile_kwargs": {"literal_binds": True}}
+        types = {column["name"]: str(column["type"]) for column in metrics["table.column_types"]}
         conditions = {}
         for name, asked in about["conditions"].items():
             provider, condition = get_metric_provider(asked["metric"], execution_engine)
+            length = sqlalchemy.func.length(sqlalchemy.column(asked["column"]))
             broken, *_ = condition(
                 cls=provider,
                 execution_engine=execution_engine,
                 metric_domain_kwargs=metric_domain_kwargs | {"column": asked["column"]},
                 metric_value_kwargs=asked["values"],
-                metrics=metrics,
+                metrics=metrics | {_VALUE_LENGTH: (length, None, None)},
                 runtime_configuration={},
             )
-            conditions[name] = str(broken.compile(**how))
+            conditions[name] = condition_sql(broken, types[asked["column"]])
         names = [*about["measures"], *conditions]
-        profile = [
-            (day, app, {days.ROWS: rows} | {name: count or 0 for name, count in zip(names, counts, strict=True)})
-            for day, app, rows, *counts in _rows(execution_engine, counting_query(about, conditions))
-        ]
-        return {"conditions": conditions, "profile": profile}
+        found = _rows(execution_engine, counting_query(about, conditions))
+        profile = {
+            (day, app): {days.ROWS: rows} | {name: n or 0 for name, n in zip(names, counts, strict=True)}
+            for day, app, rows, *counts, _, column, _ in found
+            if column is None
+        }
+        for day, app, rows, *_, weight, column, value in found:
+            if column is not None:
+                profile[day, app].update(zip(days.value_measures(column, value), (rows, weight), strict=True))
+        return {"conditions": conditions, "profile": [(*of, counts) for of, counts in profile.items()]}
 
     @classmethod
     def _get_evaluation_dependencies(
@@ -195,7 +238,7 @@ class ExpectColumnValues(_DayByDay):
             names = ", ".join(f"`{name}` AS `{name}`" for name in dict.fromkeys([*self.about["keys"], column]))
             examples = _rows(
                 execution_engine,
-                f"SELECT TO_JSON_STRING(STRUCT({names})) AS example FROM {self.about['candidate']}"
+                f"SELECT TO_JSON_STRING(STRUCT({names})) AS example FROM {quoted(self.about['candidate'])}"
                 f" WHERE {metrics['table.by_day']['conditions'][self.condition]}"
                 f" AND ({self.about['day']} IN ({which}) OR {self.about['day']} IS NULL) LIMIT {EXAMPLES}",
             )
@@ -219,6 +262,11 @@ class _LikeTheDaysBefore(_DayByDay):
     @classmethod
     def measures(cls, arguments: dict) -> dict[str, str]:
         """What else than rows must be counted, name → SQL aggregate."""
+        return {}
+
+    @classmethod
+    def values(cls, arguments: dict) -> dict[str, str]:
+        """Of which columns the values must be counted, column → SQL of what a row stands for."""
         return {}
 
     def _validate(self, metrics, runtime_configuration=None, execution_engine=None):
@@ -281,9 +329,86 @@ class ExpectEveryHourLikeTheDaysBefore(_LikeTheDaysBefore):
         return {f"hour {number}": f"COUNTIF({hour} = {number})" for number in range(24)}
 
 
-class ExpectDaysToContinueTheDayBefore(_LikeTheDaysBefore):
-    """What `brought` gives of a day is what `left` gave of the day before; both are SQL aggregates."""
+class ExpectHoursNotToMove(ExpectEveryHourLikeTheDaysBefore):
+    """See days.moved_hours; `column` is a timestamp."""
 
+    def _deviations(self, known, built, eves):
+        return days.moved_hours(known, built, {hour: f"hour {hour}" for hour in range(24)})
+
+
+class _OfValues(_LikeTheDaysBefore):
+    """A rule on the values of `columns`; `weight` is SQL of what a row stands for."""
+
+    columns: list[str]
+    weight: str = "1"
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        return {days.values_measure(name): f"COUNT({name})" for name in arguments.get("columns", ())}
+
+    @classmethod
+    def values(cls, arguments: dict) -> dict[str, str]:
+        return dict.fromkeys(arguments.get("columns", ()), arguments.get("weight", "1"))
+
+
+class ExpectValuesOfTheDaysBefore(_OfValues):
+    """See days.missing_values."""
+
+    share: float
+
+    def _deviations(self, known, built, eves):
+        return days.missing_values(known, built, self.columns, self.share)
+
+
+class ExpectSomeKnownValues(_OfValues):
+    """See days.unknown_values."""
+
+    def _deviations(self, known, built, eves):
+        return days.unknown_values(known, built, self.columns)
+
+
+class ExpectWeightsLikeTheDaysBefore(_OfValues):
+    """See days.ratios."""
+
+    factor: float
+
+    def _deviations(self, known, built, eves):
+        return days.ratios(known, built, self.columns, self.factor)
+
+
+class ExpectNoRowToStandOut(_LikeTheDaysBefore):
+    """See days.largest; `of` is an SQL expression."""
+
+    of: str
+    share: float
+
+    def _deviations(self, known, built, eves):
+        return days.largest(known, built, f"most {self.of}", f"all {self.of}", self.share)
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        of = arguments.get("of")
+        return {f"most {of}": f"MAX({of})", f"all {of}": f"SUM({of})"}
+
+
+class ExpectListsToBeFilledAsBefore(_LikeTheDaysBefore):
+    """See days.emptied; `columns` are lists, those within records by their path."""
+
+    columns: list[str]
+
+    def _deviations(self, known, built, eves):
+        return days.emptied(known, built, {name: f"filled {name}" for name in self.columns})
+
+    @classmethod
+    def measures(cls, arguments: dict) -> dict[str, str]:
+        return {f"filled {name}": f"COUNTIF(ARRAY_LENGTH({name}) > 0)" for name in arguments.get("columns", ())}
+
+
+class ExpectDaysToContinueTheDayBefore(_LikeTheDaysBefore):
+    """Of each column what `brought` gives of a day is what `left` gave of the day before; both are SQL aggregates of
+    `{column}`."""
+
+    columns: list[str]
     brought: str
     left: str
 
@@ -291,11 +416,19 @@ class ExpectDaysToContinueTheDayBefore(_LikeTheDaysBefore):
     skips_incomplete: ClassVar[bool] = False
 
     def _deviations(self, known, built, eves):
-        return days.continuations(known, built, eves, f"brought: {self.brought}", f"left: {self.left}")
+        return days.continuations(known, built, eves, self._measures(self.columns, self.brought, self.left))
+
+    @staticmethod
+    def _measures(columns, brought, left) -> dict[str, tuple[str, str]]:
+        sides = (("brought", brought), ("left", left))
+        return {
+            name: tuple(f"{side} {name}: {sql.replace('{column}', name)}" for side, sql in sides) for name in columns
+        }
 
     @classmethod
     def measures(cls, arguments: dict) -> dict[str, str]:
-        return {f"{name}: {arguments[name]}": arguments[name] for name in ("brought", "left") if name in arguments}
+        of_columns = cls._measures(**arguments)
+        return {measure: measure.split(": ", 1)[1] for pair in of_columns.values() for measure in pair}
 
 
 OWN = {
@@ -304,6 +437,12 @@ OWN = {
         ExpectRowCountsLikeTheWeekdaysBefore,
         ExpectNullsLikeTheDaysBefore,
         ExpectEveryHourLikeTheDaysBefore,
+        ExpectHoursNotToMove,
+        ExpectValuesOfTheDaysBefore,
+        ExpectSomeKnownValues,
+        ExpectWeightsLikeTheDaysBefore,
+        ExpectNoRowToStandOut,
+        ExpectListsToBeFilledAsBefore,
         ExpectDaysToContinueTheDayBefore,
     )
 }

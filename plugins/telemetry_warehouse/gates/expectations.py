@@ -6,11 +6,21 @@ from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
 
+from telemetry_warehouse.bigquery import text_literal
 from telemetry_warehouse.errors import WarehouseError
-from telemetry_warehouse.tables import Table
+from telemetry_warehouse.no_clients import no_clients
+from telemetry_warehouse.tables import Table, quoted
 
 SEVERITIES = ("critical", "warning")
 _NOT_ARGUMENTS = ("name", "type", "severity", "description")
+# Great Expectations holds each row against the other rows of the table.
+_OF_ALL_ROWS = (
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_be_unique",
+    "expect_column_values_to_not_be_outliers",
+)
+# What stands in for a stable table, a candidate or a view beside one, is named after it.
+_CANDIDATE, _PUBLISHED = re.compile(r"_candidates\.(.+_v\d+)__.+$"), r".\1"
 # {columns days_*_bits except days_seen_bits}: the names of the columns that match, with commas between them.
 _COLUMNS = re.compile(r"\{columns ([\w*]+)(?: except (\w+))?\}")
 # {each rule=sum: max({of}) as {column}}: the text for every column whose YAML says `rule: sum` in config.meta, with
@@ -25,7 +35,8 @@ class Expectation:
     """A promise about a table: a Great Expectations type with its arguments, or a query that returns what breaks it.
 
     `condition`: the metric, column and arguments with which Great Expectations says which rows break it; `measures`:
-    what else it needs counted, name → SQL aggregate.
+    what else it needs counted, name → SQL aggregate; `values`: columns whose values it needs counted → what a row
+    stands for, in SQL.
     """
 
     name: str
@@ -36,6 +47,7 @@ class Expectation:
     type: str | None = None
     condition: dict | None = None
     measures: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
     def build(self, about: dict, queries: dict[str, str]):
         """The Great Expectations object. `about` and `queries`: see judge.py."""
@@ -52,24 +64,45 @@ class Expectation:
     def sql(self, about: dict, inputs: dict[str, str]) -> str:
         """The query as it is sent, but for how its rows are counted. `inputs`: name in a query → table id, or SQL."""
         values = inputs | {
-            "candidate": about["candidate"], "start_date": about["start"], "end_date": about["end"],
-        }  # fmt: skip
+            "candidate": quoted(about["candidate"]),
+            "table": about["table"],
+            "start_date": about["start"],
+            "end_date": about["end"],
+        }
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.query)
 
 
-def pings(inputs: dict[str, str], start: date, end: date) -> str | None:
-    """{pings}: the pings of every stable table among `inputs`, by the columns that all of them have; None without any.
+# The ephemeral models that have the pings of every type in one shape.
+SHAPES = {"activity", "histograms"}
 
-    A new ping type is among them as soon as the model reads it.
+
+def pings(inputs: dict[str, str], start: date, end: date) -> str | None:
+    """{pings}: the pings of every stable table among `inputs`, by the columns that all of them have, and their
+    ping_type, which is the id of the stable table.
+
+    A new ping type is among them as soon as the model reads it. An id that names no client is NULL, as in the common
+    shapes, and `why_no_client` says why. None for a table that is not made of pings; where a common shape has no ping
+    type at all, SQL without rows.
     """
+    ids = ", ".join(map(text_literal, no_clients().values()))
+    why = " ".join(f"WHEN {text_literal(id)} THEN {text_literal(reason)}" for reason, id in no_clients().items())
     selects = [
-        "SELECT DATE(submission_timestamp) AS submission_date, submission_timestamp, document_id, client_id, sample_id,"
-        " normalized_app_name AS app_name, normalized_channel AS channel, normalized_os AS os,"
-        f" normalized_country_code AS country FROM {table}"
+        f"SELECT {text_literal(_CANDIDATE.sub(_PUBLISHED, table_id))} AS ping_type,"
+        " DATE(submission_timestamp) AS submission_date, submission_timestamp, document_id,"
+        f" IF(client_id IN ({ids}), NULL, client_id) AS client_id, CASE client_id {why} END AS why_no_client,"
+        " sample_id, normalized_app_name AS app_name, normalized_channel AS channel, normalized_os AS os,"
+        f" normalized_country_code AS country FROM {quoted(table_id)}"
         f" WHERE DATE(submission_timestamp) BETWEEN DATE '{start}' AND DATE '{end}'"
-        for table in dict.fromkeys(inputs.values())
-        if table.split(".")[0].endswith(("_stable", "_stable_candidates"))
+        for table_id in dict.fromkeys(table.replace("`", "") for table in inputs.values())
+        if table_id.split(".")[0].endswith(("_stable", "_stable_candidates"))
     ]
+    if not selects and SHAPES & inputs.keys():
+        texts = ("ping_type", "document_id", "client_id", "why_no_client", "app_name", "channel", "os", "country")
+        types = dict.fromkeys(texts, "STRING") | {
+            "submission_date": "DATE", "submission_timestamp": "TIMESTAMP", "sample_id": "INT64",
+        }  # fmt: skip
+        columns = ", ".join(f"CAST(NULL AS {type}) AS {name}" for name, type in types.items())
+        selects = [f"SELECT {columns} FROM (SELECT 1 AS one) WHERE FALSE"]
     return f"({' UNION ALL '.join(selects)})" if selects else None
 
 
@@ -100,8 +133,13 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
         raise refuse(f"has severity {severity!r}; give one of {', '.join(SEVERITIES)}")
     arguments = {key: value for key, value in entry.items() if key not in _NOT_ARGUMENTS}
     column = entry.get("column")
+    paths = [*table.column_names, *_lists(table.columns)]
+    if entry.get("columns") == "{lists}":
+        entry["columns"] = arguments["columns"] = _lists(table.columns)
+    elif isinstance(entry.get("columns"), str):
+        entry["columns"] = arguments["columns"] = _written_out(table, entry["columns"], refuse).split(", ")
     for name in (column, *entry.get("columns", ())):
-        if name is not None and name not in table.column_names:
+        if name is not None and name not in paths:
             raise refuse(f"names column {name!r}, which the table does not have")
     if "query" in entry:
         if unknown := sorted({*arguments, *entry} - {"query", "name", "severity", "description"}):
@@ -113,29 +151,40 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
     name = entry.get("name", f"{type_name}({column})" if column else type_name)
     if type_name is None:
         raise refuse("has neither a `type` nor a `query`")
-    arguments = {key: _written_out(table, value, refuse) for key, value in arguments.items()}
-    condition, measures = _counted(type_name, arguments, refuse)
-    return Expectation(name, severity, column, arguments, None, type_name, condition, measures)
+    arguments, condition, measures, values = _counted(table, type_name, arguments, refuse)
+    return Expectation(name, severity, column, arguments, None, type_name, condition, measures, values)
 
 
-def _counted(type_name: str, arguments: dict, refuse) -> tuple[dict | None, dict[str, str]]:
-    """What an expectation needs counted. Building it once shows whether its arguments make sense."""
-    from great_expectations.exceptions import ExpectationNotFoundError
+def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dict, dict | None, dict, dict]:
+    """An expectation's arguments, and what it needs counted: its condition, its measures and its values.
+
+    Building it once shows whether its arguments make sense. Those of our types are SQL, and their lists of columns are
+    written out; those of Great Expectations are values, and stay as they are.
+    """
+    from great_expectations.exceptions import ExpectationNotFoundError, MetricProviderError
     from great_expectations.expectations.expectation import ColumnMapExpectation
-    from great_expectations.expectations.registry import get_expectation_impl, get_metric_kwargs
+    from great_expectations.expectations.registry import (
+        get_expectation_impl,
+        get_metric_kwargs,
+        get_sqlalchemy_metric_provider,
+    )
 
     from telemetry_warehouse.gates import by_day
 
     try:
         if type_name in by_day.OWN:
             kind = by_day.OWN[type_name]
+            arguments = {key: _written_out(table, value, refuse) for key, value in arguments.items()}
             kind(about={}, **arguments)
-            return None, kind.measures(arguments)
+            return arguments, None, kind.measures(arguments), kind.values(arguments)
         kind = get_expectation_impl(type_name)
-        if not issubclass(kind, ColumnMapExpectation):
+        if not issubclass(kind, ColumnMapExpectation) or type_name in _OF_ALL_ROWS:
             raise refuse(f"is of type {type_name!r}, which looks at a range as a whole; write a query, by day")
         metric = f"{kind.map_metric}.{by_day.CONDITION}"
         wanted = get_metric_kwargs(metric, configuration=kind(**arguments).configuration)
+        get_sqlalchemy_metric_provider(metric)
+    except MetricProviderError:
+        raise refuse(f"is of type {type_name!r}, which Great Expectations cannot ask in SQL; write a query") from None
     except ExpectationNotFoundError:
         known = ", ".join(sorted(by_day.OWN))
         raise refuse(
@@ -144,17 +193,37 @@ def _counted(type_name: str, arguments: dict, refuse) -> tuple[dict | None, dict
     except ValueError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise refuse(f"has arguments that {type_name} does not take: {reasons}") from None
-    return {"metric": metric, "column": arguments["column"], "values": wanted["metric_value_kwargs"]}, {}
+    # Great Expectations makes a float of a whole number, which is another number beyond 2**53.
+    values = wanted["metric_value_kwargs"]
+    values |= {key: arguments[key] for key in values if isinstance(arguments.get(key), int)}
+    return arguments, {"metric": metric, "column": arguments["column"], "values": values}, {}, {}
 
 
 def _expanded(table: Table, query: str, inputs: Collection[str], refuse) -> str:
     """The query with its lists of columns written out; what is left are names of `inputs`, the candidate and days."""
     query = _written_out(table, query, refuse)
-    known = {"candidate", "start_date", "end_date", *inputs}
+    known = {"candidate", "table", "start_date", "end_date", *inputs}
     for name, _ in _PLACEHOLDER.findall(query):
         if name not in known:
             raise refuse(f"uses {{{name}}}; it may use {', '.join(sorted(known))}")
     return query
+
+
+def _lists(columns, prefix: str = "") -> list[str]:
+    """The paths of the columns that are lists, but for those with lists in them, which are the largest."""
+    found = []
+    for column in columns:
+        if column.mode != "REPEATED":
+            found += _lists(column.fields, f"{prefix}{column.name}.")
+        elif not any(member.mode == "REPEATED" for member in _members(column)):
+            found.append(prefix + column.name)
+    return found
+
+
+def _members(column):
+    for member in column.fields:
+        yield member
+        yield from _members(member)
 
 
 def _written_out(table: Table, value: object, refuse) -> object:

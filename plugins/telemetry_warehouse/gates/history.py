@@ -47,8 +47,8 @@ def remember(
     )
 
 
-def ensure(warehouse: Warehouse) -> str:
-    """Makes monitoring.daily_profiles where it is missing; returns its id."""
+def ensure(warehouse: Warehouse) -> Table:
+    """Makes monitoring.daily_profiles where it is missing."""
     table = tables.from_file("monitoring", "daily_profiles")
     warehouse.ensure(table)
-    return table.id
+    return table

@@ -115,15 +115,18 @@ def _days_to_let_through(result: Result, start: date, end: date) -> list[date]:
 def _about(table: Table, asset: str, expectations: list[Expectation], start: date, end: date) -> dict:
     """What is counted on a candidate, and how: the same for all expectations, so that it is one query.
 
-    day, app: SQL of a row's day and application. conditions, measures: of each expectation. keys: columns that name a
-    row. day_column: as queries call a day.
+    day, app: SQL of a row's day and application. conditions, measures, values: of each expectation. keys: columns that
+    name a row. day_column: as queries call a day.
     """
     columns = {column.name: column for column in table.columns}
     app = next((name for name in ("normalized_app_name", "app_name") if name in columns), "CAST(NULL AS STRING)")
     is_date = table.partition_field and columns[table.partition_field].field_type == "DATE"
     measures: dict[str, str] = {}
+    values: dict[str, str] = {}
     for expectation in expectations:
         measures |= expectation.measures
+        # A weight that one of them names is a weight for all.
+        values |= {name: sql for name, sql in expectation.values.items() if values.get(name, "1") == "1"}
     return {
         "table": table.id,
         "candidate": asset,
@@ -136,6 +139,7 @@ def _about(table: Table, asset: str, expectations: list[Expectation], start: dat
         "keys": _keys(table),
         "conditions": {e.name: e.condition for e in expectations if e.condition},
         "measures": measures,
+        "values": values,
     }
 
 
@@ -233,9 +237,10 @@ def _exception(info: dict | None) -> str | None:
 
 def _record(warehouse, table, asset, results, start, end, run) -> None:
     now = datetime.now(UTC)
-    warehouse.ensure(tables.from_file("monitoring", "gate_results"))
+    results_table = tables.from_file("monitoring", "gate_results")
+    warehouse.ensure(results_table)
     warehouse.load_rows(
-        "monitoring.gate_results",
+        results_table,
         (
             {
                 "checked_date": now.date(),

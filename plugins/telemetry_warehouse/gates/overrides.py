@@ -43,7 +43,7 @@ def record(warehouse: Warehouse, table: str, expectation: str, override: Overrid
     definition = tables.from_file("monitoring", "gate_overrides")
     warehouse.ensure(definition)
     row = {"table_name": table, "expectation": expectation, "overridden_date": now.date(), "overridden_at": now}
-    warehouse.load_rows(definition.id, [row | override.__dict__])
+    warehouse.load_rows(definition, [row | override.__dict__])
 
 
 def in_force(warehouse: Warehouse, table: str, start: date, end: date) -> dict[str, dict[date, Override]]:

@@ -1,27 +1,33 @@
 """Replaces the days of a published table by those of a candidate that has passed, in one transaction.
 
 Days are deleted as whole partitions by literal bounds, which BigQuery does without scanning, and inserted by named
-column. The transaction refuses where a newer holder of the table's lock has left its token. It also writes the publish
-down in monitoring.pipeline_runs, so that there is no moment at which days are published and nobody knows it.
+column, records field by field (projection.py). The transaction refuses where a newer holder of the table's lock has
+left its token. It also writes the publish down in monitoring.pipeline_runs, so that there is no moment at which days
+are published and nobody knows it.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
-from telemetry_warehouse import tables
+from telemetry_warehouse import projection, tables
 from telemetry_warehouse.bigquery import Warehouse, render
-from telemetry_warehouse.tables import Table
+from telemetry_warehouse.tables import Table, quoted
+
+# The column of a merged table's candidate that marks rows which no longer exist.
+DELETED = "_deleted"
 
 
-def announce(warehouse: Warehouse, table: Table, token: int, holder: str) -> None:
-    """Leaves the token of a lock's new holder beside the table, before anything is built."""
-    tokens = tables.from_file("monitoring", "publish_tokens")
-    warehouse.ensure(tokens)
-    warehouse.query(
-        f"INSERT INTO {tokens.id} (taken_date, table_name, token, holder) VALUES (@day, @table, @token, @holder)",
-        {"day": datetime.now(UTC).date(), "table": table.id, "token": token, "holder": holder},
-    )
+def announce(warehouse: Warehouse, table: Table, holder: str) -> int:
+    """Leaves a token for the new holder of the table's lock, before anything is built, and returns it.
+
+    It is larger than any that was left for the table, or that a publish of it was recorded with.
+    """
+    for name in ("publish_tokens", "pipeline_runs"):
+        warehouse.ensure(tables.from_file("monitoring", name))
+    [left] = warehouse.rows(render("announce"), {"table": table.id, "holder": holder})
+    return left["token"]
 
 
 def publish(
@@ -44,8 +50,15 @@ def publish(
     now = datetime.now(UTC)
     record = {"started_at": now, **known, "ended_at": now, "table_name": table.id, "start_date": start, "end_date": end}
     record |= {"started_date": record["started_at"].date(), "token": token, "status": "published"}
+    there = replace(table, columns=tuple(warehouse.client.get_table(table.id).schema))
+    built = warehouse.client.get_table(candidate).schema
+    marks = [field for field in built if field.name == DELETED and table.merge_key]
+    rows = projection.select(
+        quoted(candidate), built, replace(there, columns=there.columns + tuple(marks)),
+        table.column_names + [field.name for field in marks],
+    )  # fmt: skip
     columns = ", ".join(f"`{name}`" for name in table.column_names)
-    values = {"table": table.id, "candidate": candidate, "columns": columns}
+    values = {"table": quoted(table.id), "rows": rows, "columns": columns}
     if table.merge_key:
         change = render("merge_rows", **values, **_merge_clauses(table))
     else:
@@ -55,7 +68,6 @@ def publish(
         change=change,
         table=table.id,
         token=token,
-        token_date=datetime.fromtimestamp(token / 1_000_000, UTC).date() - timedelta(days=1),
         recorded=", ".join(record),
         record=", ".join(f"@{name}" for name in record),
     )
@@ -73,7 +85,7 @@ def whole_days(table: Table, start: date, end: date) -> str:
 def _merge_clauses(table: Table) -> dict[str, str]:
     others = [name for name in table.column_names if name not in table.merge_key]
     return {
-        "same_key": " AND ".join(f"old.`{name}` = built.`{name}`" for name in table.merge_key),
-        "assignments": ", ".join(f"`{name}` = built.`{name}`" for name in others),
-        "new_columns": ", ".join(f"built.`{name}`" for name in table.column_names),
+        "same_key": " AND ".join(f"__old.`{name}` = __built.`{name}`" for name in table.merge_key),
+        "assignments": ", ".join(f"`{name}` = __built.`{name}`" for name in others),
+        "new_columns": ", ".join(f"__built.`{name}`" for name in table.column_names),
     }

@@ -4,7 +4,7 @@ import hashlib
 
 from telemetry_warehouse import lineage, schemas, stages
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.gates.expectations import parse
+from telemetry_warehouse.gates.expectations import SHAPES, parse
 from telemetry_warehouse.settings import ROOT
 
 
@@ -17,7 +17,7 @@ def check(warehouse: Warehouse) -> None:
     digest = hashlib.sha256((settings.dbt_target / "project.checksum").read_bytes())
     for path in (*sorted((ROOT / "sql").glob("*.yml")), *sorted((ROOT / "plugins").glob("*/gates/*.py"))):
         digest.update(path.read_bytes())
-    digest.update(repr(sorted(schemas.list_types(settings.schemas))).encode())
+    digest.update(repr(sorted(lineage.types_there(settings))).encode())
     stamp = settings.dbt_target / "expectations.checksum"
     if stamp.exists() and stamp.read_text() == digest.hexdigest():
         return
@@ -25,7 +25,7 @@ def check(warehouse: Warehouse) -> None:
         parse(stages.live_definition(document_type), stages.live_inputs(document_type))
     for step in lineage.load(settings).steps:
         names = {*step.inputs, *step.shapes}
-        if any(table.split(".")[0].endswith("_stable") for table in step.inputs.values()):
+        if SHAPES & names or any(table.split(".")[0].endswith("_stable") for table in step.inputs.values()):
             names.add("pings")
         parse(stages.definition(warehouse, step), names)
     stamp.write_text(digest.hexdigest())

@@ -1,8 +1,6 @@
 """A message's way: decompress → parse → URI → schema → normalise → shape, to a row of its table or an error row."""
 
 import base64
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,12 +9,20 @@ import orjson
 from telemetry_warehouse.fields import SchemaError
 from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES, decompress, document_uuid, parse, read_uri
 from telemetry_warehouse.landing.exact import check
-from telemetry_warehouse.landing.message import Message, Rejected, format_timestamp, known_attributes, timestamp
+from telemetry_warehouse.landing.message import (
+    VALID,
+    Message,
+    Rejected,
+    format_timestamp,
+    known_attributes,
+    timestamp,
+)
 from telemetry_warehouse.landing.normalise import standard_columns
 from telemetry_warehouse.landing.shape import MISSING, Shape, Unstorable, compile_shape
-from telemetry_warehouse.landing.validate import find_type, problem
-from telemetry_warehouse.privacy import redacted_schema, redaction
-from telemetry_warehouse.schemas import ADDITIONAL, DocumentType, TypeName, clean, compile_schema
+from telemetry_warehouse.landing.validate import faults, find_type, problem
+from telemetry_warehouse.privacy import Undecided, redacted_schema, redaction
+from telemetry_warehouse.schemas import ADDITIONAL, DocumentType, TypeName, Types, clean
+from telemetry_warehouse.validators import compile_schema
 
 UNKNOWN_NAMESPACE = "unknown"
 _MAX_MESSAGE = 1000
@@ -28,8 +34,8 @@ _QUOTING = ("parse", "shape", "internal")
 class Row:
     """A message as a row. `document_type` is None where it could not land; `line` is NDJSON with its newline.
 
-    `data` is what may be kept of the message's bytes: all, unless its schema has sensitive fields; then `redaction` is
-    the fingerprint of what was done to them.
+    `data` is what may be kept of the message's bytes: all, unless its schema has sensitive fields; then `redaction`
+    says what was done to them (see `Message`).
     """
 
     table: str
@@ -44,29 +50,44 @@ class Row:
 
 @dataclass(slots=True)
 class _Kept:
-    """What may be kept of a message in hand; `document` once it is parsed."""
+    """What may be kept of a message in hand.
+
+    text: the message's, once it is known to be JSON. valid: it is as its schema says, and `data` is without what the
+    schema marks.
+    """
 
     data: bytes
     redaction: str | None
-    document: dict | None = None
+    text: bytes | None = None
+    valid: bool = False
 
 
 class Steps:
     """The steps, compiled for a set of document types; knows no Pub/Sub and no BigQuery.
 
+    A message of a type whose schema cannot be used becomes an error row that says why, without its sensitive fields
+    where the marks of the schema are right.
+
     `pii_key` is the secret of hashed fields. Raises SchemaError and SettingsError as `privacy.redaction` does.
     """
 
-    def __init__(self, types: Mapping[TypeName, DocumentType], pii_key: str | None = None):
+    def __init__(self, types: Types, pii_key: str | None = None):
         self.types = types
-        self._namespaces = {clean(name.namespace) for name in types}
+        self._namespaces = {clean(name.namespace) for name in (*types, *types.faults) if isinstance(name, TypeName)}
         self._shapes: dict[tuple[TypeName, bool], Shape] = {}
         self._redactions = {
             name: found for name, t in types.items() if (found := redaction(t.schema, str(t.path), pii_key))
         }
-        self._fingerprints = {name: found.fingerprint for name, found in self._redactions.items()}
         self._validators_of_redacted = {name: _validator_of_redacted(types[name]) for name in self._redactions}
+        for name, fault in types.faults.items():
+            if fault.schema and (found := redaction(fault.schema, str(name), pii_key)):
+                self._redactions[name] = found
+        self._fingerprints = {name: found.fingerprint for name, found in self._redactions.items()}
         self._refused: dict[TypeName, str] = {}
+
+    def knows(self, name: TypeName | None) -> bool:
+        """Whether there are files of this type, whatever is wrong with them."""
+        return name in self.types or name in self.types.faults
 
     def refuse(self, name: TypeName, why: str) -> None:
         """From now on, messages of this type become error rows: its table cannot take them."""
@@ -94,15 +115,19 @@ class Steps:
 
     def _row(self, message: Message, received: str, bad_timestamp, now: datetime, kept: _Kept) -> Row:
         text = decompress(message.data)
-        document = kept.document = parse(text)
+        document = parse(text)
+        kept.text = text
+        if not isinstance(document, dict):
+            raise Rejected("parse", f"a JSON {type(document).__name__}, not an object")
         small, fault = check(text, document)
         if fault is not None:
             raise Rejected("parse", fault)
+        _raise_former(message, "parse")
         name, document_id = read_uri(message.attributes.get("uri"))
         document_id = document_uuid(document_id)
         document_type = find_type(name, self.types)
         self._validate(document, document_type, message)
-        self._redact(document, name, message, kept)
+        document = self._redact(document, name, message, kept)
         if bad_timestamp is not None:
             raise Rejected("normalise", f"the attribute submission_timestamp: {bad_timestamp}", bad_timestamp)
         row = {"document_id": document_id, "submission_timestamp": received}
@@ -117,21 +142,28 @@ class Steps:
         name = document_type.name
         if message.redaction is None:
             validator = document_type.validator
-        elif message.redaction != self._fingerprints.get(name):
+        elif message.fingerprint != self._fingerprints.get(name):
             raise Rejected("privacy", "kept when other fields were hashed, or with another key; it cannot land again")
-        elif message.landed:
+        elif message.landed or message.verdict == VALID:
             return
         else:
+            _raise_former(message, "schema")
             validator = self._validators_of_redacted[name]
         fault = problem(document, validator, name in self._redactions)
         if fault is not None:
             raise fault
 
-    def _redact(self, document: dict, name: TypeName, message: Message, kept: _Kept) -> None:
+    def _redact(self, document: dict, name: TypeName, message: Message, kept: _Kept) -> dict:
         redact = self._redactions.get(name)
-        if redact is not None:
-            redact(document, hashed=message.redaction is not None)
-            kept.data, kept.redaction = _written(document), self._fingerprints[name]
+        if redact is None:
+            return document
+        try:
+            kept.data = redact(kept.text.decode(), hashed=message.redaction is not None).encode()
+        except Undecided as error:
+            raise Rejected("schema", str(error), error) from error
+        kept.redaction = f"{self._fingerprints[name]} {VALID}"
+        kept.valid = True
+        return parse(kept.data)
 
     def _withhold(self, rejection: Rejected, message: Message, kept: _Kept) -> Rejected:
         """Takes out of `kept` what its schema marks, and out of the rejection what quotes it.
@@ -140,19 +172,31 @@ class Steps:
         """
         name, _ = _named(message)
         redact = self._redactions.get(name)
-        if redact is None or kept.document is None:
+        if redact is None or kept.text is None:
             return rejection
-        try:
-            redact(kept.document, suspicious=True, hashed=kept.redaction is not None)
-            kept.data = _written(kept.document)
-        except RecursionError:
-            kept.data = b""
+        if not kept.valid:
+            again = message.redaction is not None
+            kept.data = redact(kept.text.decode(), suspicious=True, hashed=again).encode()
+            kept.redaction = message.redaction if again else self._fingerprints[name]
+            if not again and self._fault_is_gone(rejection, name, kept):
+                kept.redaction += f" {rejection.step}"
         if len(kept.data) > MAX_DOCUMENT_BYTES:
             kept.data = b""
-        kept.redaction = self._fingerprints[name]
         if rejection.step in _QUOTING:
             return Rejected(rejection.step, "not told, for its type has sensitive fields", rejection.cause)
         return rejection
+
+    def _fault_is_gone(self, rejection: Rejected, name: TypeName, kept: _Kept) -> bool:
+        """Whether what is kept of a refused document lacks some of what it was refused for."""
+        document = parse(kept.data)
+        if rejection.step == "parse":
+            return check(kept.data, document)[1] is None
+        # A schema that cannot be used has not looked at the document.
+        if rejection.step != "schema" or name not in self.types:
+            return False
+        before = faults(parse(kept.text), self.types[name].validator)
+        after = faults(document, self._validators_of_redacted[name])
+        return not before or after is None or not before <= after
 
     def _line(self, document: dict, small: bool, row: dict, document_type: DocumentType) -> bytes:
         """The finished line: the standard columns in `row`, the typed columns and additional_properties."""
@@ -234,12 +278,9 @@ def _same(value: object, other: object) -> bool:
     return type(value) is type(other) and value == other
 
 
-def _written(document: dict) -> bytes:
-    try:
-        return orjson.dumps(document)
-    except orjson.JSONEncodeError:
-        # orjson reads deeper nesting than it writes.
-        return json.dumps(document, ensure_ascii=False).encode()
+def _raise_former(message: Message, step: str) -> None:
+    if message.verdict == step:
+        raise Rejected(step, "what was wrong with it was in a sensitive field, which is not kept; it cannot land")
 
 
 def _check_retention(received: str, document_type: DocumentType, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
 
 
@@ -20,6 +21,7 @@ def expire(warehouse: Warehouse) -> None:
     before = datetime.now(UTC) - timedelta(days=warehouse.settings.error_days)
     for table_id in table_ids(warehouse):
         warehouse.query(
-            f"DELETE FROM {table_id} WHERE submission_timestamp >= TIMESTAMP '1960-01-01' AND landed_at < @before",
+            f"DELETE FROM {tables.quoted(table_id)}"
+            " WHERE submission_timestamp >= TIMESTAMP '1960-01-01' AND landed_at < @before",
             {"before": before},
         )

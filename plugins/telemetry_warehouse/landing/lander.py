@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 import orjson
 from google.api_core.exceptions import BadRequest
 
-from telemetry_warehouse import schemas, tables
+from telemetry_warehouse import schemas, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import Refused, one_line
+from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.landing import archive
 from telemetry_warehouse.landing.document import Row, Steps
 from telemetry_warehouse.landing.load import batch_id, load
@@ -110,7 +110,7 @@ class Rows:
 
     def _group(self, row: Row) -> _Group:
         # Monitoring must not grow with every name that somebody makes up.
-        return self.groups[row.name if row.name in self.steps.types else None, row.submission_timestamp[:10]]
+        return self.groups[row.name if self.steps.knows(row.name) else None, row.submission_timestamp[:10]]
 
 
 @dataclass
@@ -187,7 +187,7 @@ class Lander:
         self.read_schemas()
 
     def read_schemas(self) -> None:
-        """Takes up what has changed in the schema directories. Raises SchemaError; what was read before stays then."""
+        """Takes up what has changed in the schema directories; a type that is broken meanwhile stops no other."""
         settings = self._warehouse.settings
         found = schemas.fingerprint(settings.schemas)
         if found != self._read:
@@ -217,9 +217,8 @@ class Lander:
         row = steps.row(message, moment)
         if row.document_type is not None and row.table not in self._ready:
             try:
-                self._warehouse.ensure(row.document_type.stable)
-                self._warehouse.ensure(row.document_type.live)
-            except (Refused, BadRequest) as refusal:
+                type_tables.ensure(self._warehouse, row.document_type)
+            except type_tables.REFUSALS as refusal:
                 steps.refuse(row.name, one_line(refusal))
                 return steps.row(message, moment)
             self._ready.add(row.table)

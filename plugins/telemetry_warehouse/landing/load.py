@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError
-from google.cloud.bigquery import LoadJobConfig
 
-from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.bigquery import Warehouse, load_config, written
 from telemetry_warehouse.landing.message import Message
 from telemetry_warehouse.tables import Table
 
@@ -25,14 +24,11 @@ def load(warehouse: Warehouse, table: Table, lines: Sequence[bytes], batch: str)
     """Appends NDJSON lines to a table, once however often it is called for the same batch; returns when committed.
 
     A job of the batch that exists already is waited for; one that failed is followed by the next in number. Raises
-    google.api_core exceptions: BadRequest at once where BigQuery refuses the lines, others after ATTEMPTS jobs.
+    google.api_core exceptions: BadRequest at once where BigQuery refuses the lines, others after ATTEMPTS jobs; and
+    WarehouseError where a job wrote another number of rows than it was sent.
     """
-    config = LoadJobConfig(
-        source_format="NEWLINE_DELIMITED_JSON",
-        write_disposition="WRITE_APPEND",
-        schema=table.columns,
-        labels={"stage": "land", "table": table.id.replace(".", "-").lower()[:63]},
-    )
+    config = load_config(table)
+    config.labels = {"stage": "land", "table": table.id.replace(".", "-").lower()[:63]}
     sent = 0
     for attempt in count(1):
         found = False
@@ -45,7 +41,11 @@ def load(warehouse: Warehouse, table: Table, lines: Sequence[bytes], batch: str)
         except Conflict:
             job, found = warehouse.client.get_job(job_id), True
         try:
-            job.result()
+            # What another call has sent may be other rows of the same messages: the schemas may have changed since.
+            if found:
+                job.result()
+            else:
+                written(job, table, len(lines))
             return
         except GoogleAPICallError as error:
             # Only a job that ended as failed has loaded nothing; of any other, nobody knows what it will still do.

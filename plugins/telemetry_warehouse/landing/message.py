@@ -11,12 +11,16 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
+VALID = "valid"
+
+
 @dataclass(slots=True)
 class Message:
     """One Pub/Sub message; `published` is aware and UTC.
 
-    Of one that we have kept: `redaction` is the fingerprint of the Redaction that it went through, `landed` whether it
-    landed then.
+    Of one that we have kept: `landed` says whether it landed then, and `redaction`, where its schema has sensitive
+    fields, is the fingerprint of the Redaction that it went through. A verdict follows that nobody can reach again from
+    what was kept: VALID (with its sensitive fields it was as its schema says), or the step that refused it for them.
     """
 
     data: bytes
@@ -26,6 +30,14 @@ class Message:
     ack_id: str = ""
     redaction: str | None = None
     landed: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        return (self.redaction or "").partition(" ")[0]
+
+    @property
+    def verdict(self) -> str:
+        return (self.redaction or "").partition(" ")[2]
 
 
 # What a table may hold of a message's attributes is this list: addresses come under too many names to leave them out.

@@ -23,7 +23,7 @@ _EMPTY_PULL_SECONDS = 1.5
 # One answer without anything old may be a server that looked in one place only.
 _QUIET_PULLS = 2
 _MESSAGES_PER_PULL = 1000
-# Pub/Sub takes requests of up to 512 KiB, and its ack ids have about 200 characters.
+# A request may have 512 KiB (pubsub_limits.py), and Pub/Sub's ack ids have about 200 characters.
 _ACK_IDS_PER_REQUEST = 1000
 
 

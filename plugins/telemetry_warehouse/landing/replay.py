@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from telemetry_warehouse import tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.landing import archive, errors
 from telemetry_warehouse.landing.lander import MAX_ROWS_BYTES, Lander, Rows, now
@@ -64,7 +65,7 @@ def _error_messages(warehouse, name, day, step) -> Iterator[Message]:
     for table_id in errors.table_ids(warehouse):
         for number, row in enumerate(
             warehouse.query(
-                f"SELECT submission_timestamp, attributes, payload, redaction FROM {table_id}"
+                f"SELECT submission_timestamp, attributes, payload, redaction FROM {tables.quoted(table_id)}"
                 f" WHERE {' AND '.join(conditions)}",
                 parameters,
                 page_size=_PAGE,

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
+from telemetry_warehouse import pubsub_limits
 from telemetry_warehouse.local.pubsub_store import ANY_NAME, BadRequest, Missing, Store, Taken
 
 EMPTY_PULL_SECONDS = 1.0
@@ -49,13 +50,15 @@ class Broker:
         return Empty()
 
     def publish(self, request):
-        if not request.messages or len(request.messages) > 1000:
-            raise BadRequest(f"a publish request holds 1 to 1000 messages, this one {len(request.messages)}")
-        if request.ByteSize() > 10_000_000:
-            raise BadRequest(f"a publish request holds at most 10 MB, this one {request.ByteSize()} bytes")
-        for message in request.messages:
-            if not message.data and not message.attributes:
-                raise BadRequest("a message must have data or attributes")
+        most, most_bytes = pubsub_limits.MAX_REQUEST_MESSAGES, pubsub_limits.MAX_REQUEST_BYTES
+        if not 1 <= len(request.messages) <= most:
+            raise BadRequest(f"a publish request holds 1 to {most} messages, this one {len(request.messages)}")
+        if request.ByteSize() > most_bytes:
+            raise BadRequest(f"a publish request holds at most {most_bytes} bytes, this one {request.ByteSize()}")
+        for number, message in enumerate(request.messages, 1):
+            why = pubsub_limits.fault(message.data, message.attributes)
+            if why:
+                raise BadRequest(f"message {number} of the request: {why}")
         ids = self.store.publish(request.topic, request.messages)
         return types.PublishResponse.pb()(message_ids=[str(number) for number in ids])
 
@@ -94,10 +97,12 @@ class Broker:
         return response
 
     def acknowledge(self, request):
+        _check_ack_request(request)
         self.store.acknowledge(request.subscription, request.ack_ids)
         return Empty()
 
     def modify_ack_deadline(self, request):
+        _check_ack_request(request)
         if not 0 <= request.ack_deadline_seconds <= 600:
             raise BadRequest(f"ack_deadline_seconds is {request.ack_deadline_seconds}; give 0 to 600")
         self.store.modify_deadline(request.subscription, request.ack_ids, request.ack_deadline_seconds)
@@ -176,6 +181,14 @@ def _answering(broker: Broker, method):
             context.abort(CODES[type(error)], str(error))
 
     return answer
+
+
+def _check_ack_request(request) -> None:
+    if not request.ack_ids:
+        raise BadRequest("the request names no ack_ids")
+    if request.ByteSize() > pubsub_limits.MAX_ACK_REQUEST_BYTES:
+        most = pubsub_limits.MAX_ACK_REQUEST_BYTES
+        raise BadRequest(f"the request has {request.ByteSize()} bytes, and at most {most} are taken")
 
 
 def _check_name(kind: str, name: str) -> None:

@@ -24,17 +24,17 @@ with pings as (
 ),
 
 histograms_sent as (
-    select {{ ping_columns() }}, {{ probe('h.key') }} as probe, '' as key, {{ histogram_fields('h.value') }}
+    select {{ ping_columns() }}, {{ probe(unless_too_many('h.key')) }} as probe, '' as key, {{ histogram_fields('h.value') }}
     from ({{ of_processes(processes, 'histograms') }})
-    cross join unnest(of_probe) as h
+    cross join unnest(of_probe) as h with offset as place
+    where {{ within_names() }}
     union all
-    select {{ ping_columns() }}, probe, h.key as key, {{ histogram_fields('h.value') }}
+    select {{ ping_columns() }}, probe, {{ unless_too_many('h.key') }} as key, {{ histogram_fields('h.value') }}
     from (
-        select {{ ping_columns() }}, {{ probe('p.key') }} as probe, p.value as of_key
-        from ({{ of_processes(processes, 'keyed_histograms') }})
-        cross join unnest(of_probe) as p
+        {{ keys_of_processes(processes, 'keyed_histograms', probe(unless_too_many('p.key'))) }}
     )
-    cross join unnest(of_key) as h
+    cross join unnest(of_key) as h with offset as place
+    where {{ within_names() }}
 ),
 
 scalars_sent as (
@@ -44,32 +44,43 @@ scalars_sent as (
     union all
     select
         {{ ping_columns() }},
-        {{ scalar(name_of_member) }} as probe,
+        {{ scalar(unless_too_many(name_of_member)) }} as probe,
         '' as key,
-        {{ whole_number_of_text(value_of_member) }} as value
+        {{ unless_too_many(whole_number_of_text(value_of_member), 'names') }} as value
     from (
-        select
-            {{ ping_columns() }},
-            '' as process,
-            regexp_extract_all(parent_others, r'("[^"\\]+":-?[0-9][0-9.eE+-]*)[,}]') as members
-        from pings
-        where parent_others is not null
+        select {{ ping_columns() }}, '' as process, members, array_length(members) as names
+        from (
+            select
+                {{ ping_columns() }},
+                regexp_extract_all(parent_others, r'("[^"\\]+":-?[0-9][0-9.eE+-]*)[,}]') as members
+            from pings
+            where parent_others is not null
+        )
     )
-    cross join unnest(members) as member
+    cross join unnest(members) as member with offset as place
+    where {{ within_names() }}
     {%- if others %}
     union all
-    select {{ ping_columns() }}, {{ scalar('s.key') }} as probe, '' as key, {{ whole_number_of_json('s.value') }} as value
+    select
+        {{ ping_columns() }},
+        {{ scalar(unless_too_many('s.key')) }} as probe,
+        '' as key,
+        {{ unless_too_many(whole_number_of_json('s.value'), 'names') }} as value
     from ({{ of_processes(others, 'scalars') }})
-    cross join unnest(of_probe) as s
+    cross join unnest(of_probe) as s with offset as place
+    where {{ within_names() }}
     {%- endif %}
     union all
-    select {{ ping_columns() }}, probe, s.key as key, {{ whole_number_of_json('s.value') }} as value
+    select
+        {{ ping_columns() }},
+        probe,
+        {{ unless_too_many('s.key') }} as key,
+        {{ unless_too_many(whole_number_of_json('s.value'), 'names') }} as value
     from (
-        select {{ ping_columns() }}, {{ scalar('p.key') }} as probe, p.value as of_key
-        from ({{ of_processes(processes, 'keyed_scalars') }})
-        cross join unnest(of_probe) as p
+        {{ keys_of_processes(processes, 'keyed_scalars', scalar(unless_too_many('p.key'))) }}
     )
-    cross join unnest(of_key) as s
+    cross join unnest(of_key) as s with offset as place
+    where {{ within_names() }}
 )
 
 select * from histograms_sent

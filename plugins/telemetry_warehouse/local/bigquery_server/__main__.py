@@ -20,10 +20,12 @@ def main() -> None:
 
     import bookkeeping
     import corrections
+    import definitions
+    import text_and_bytes
     import translation
     from local_bigquery import cli
 
-    for change in (*corrections.ALL, *bookkeeping.ALL, *translation.ALL):
+    for change in (*text_and_bytes.ALL, *definitions.ALL, *corrections.ALL, *bookkeeping.ALL, *translation.ALL):
         change()
     cli.main()
 

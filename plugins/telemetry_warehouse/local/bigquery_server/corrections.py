@@ -1,6 +1,8 @@
 """What dbt-bigquery and our tables need and local-bigquery does otherwise than BigQuery."""
 
 import contextvars
+import re
+import sys
 import threading
 
 
@@ -112,6 +114,57 @@ def change_definitions_one_after_the_other() -> None:
     tables.update = in_turn(tables.update)
 
 
+def name_places_in_the_sql_as_it_was_sent() -> None:
+    """A statement is parsed without what comes before it, comments and other statements, and its errors named a place
+    in that text; for some errors a column before the first."""
+    from local_bigquery.errors import BigQueryError
+    from local_bigquery.jobs import query
+    from local_bigquery.sql import translate
+
+    parse, execute = translate.parse, query.execute
+    statement = contextvars.ContextVar("statement", default="")
+
+    def parse_and_remember(sql):
+        statement.set(sql.strip())
+        return parse(sql)
+
+    def execute_and_place(cursor, project_id, job_id, config, **options):
+        statement.set("")
+        try:
+            return execute(cursor, project_id, job_id, config, **options)
+        except BigQueryError as error:
+            error.message = placed(error.message, config.query, statement.get(), error.__cause__)
+            raise
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "parse", None) is parse:
+            module.parse = parse_and_remember
+    query.execute = execute_and_place
+
+
+_PLACE = re.compile(r" at \[(-?\d+):(-?\d+)\]")
+
+
+def placed(message: str, sent: str, statement: str, cause: Exception | None) -> str:
+    """The message with its place, which is one of `statement`, as that of the SQL that was sent; without, where none is
+    known. `cause`: what the parser or DuckDB raised."""
+    found = _PLACE.search(message)
+    if not found:
+        return message
+    line, column = int(found[1]), int(found[2])
+    if column < 1 and getattr(cause, "errors", None):
+        line, column = cause.errors[0]["line"], cause.errors[0]["col"]
+    # DuckDB's syntax errors are about the SQL that it was given, which nobody has typed.
+    ours = not (type(cause).__module__.startswith("_duckdb") and message.startswith("Syntax error"))
+    before = sent[: max(sent.find(statement), 0)]
+    if line == 1:
+        column += len(before) - (before.rfind("\n") + 1)
+    line += before.count("\n")
+    lines = sent.split("\n")
+    exists = 1 <= line <= len(lines) and 1 <= column <= len(lines[line - 1]) + 1
+    return _PLACE.sub(f" at [{line}:{column}]" if ours and exists else "", message, count=1)
+
+
 ALL = (
     give_create_table_as_a_destination,
     let_merge_write_where_a_filter_is_required,
@@ -119,4 +172,5 @@ ALL = (
     let_a_view_name_a_table_that_requires_a_filter,
     load_json_strings_as_they_are,
     change_definitions_one_after_the_other,
+    name_places_in_the_sql_as_it_was_sent,
 )

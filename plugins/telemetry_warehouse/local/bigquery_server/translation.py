@@ -61,7 +61,7 @@ def unnest_in_the_select_list() -> None:
         if not joins or len(joins) > 1 or not _is_plain_unnest(joins[0]) or not _is_table(node.args["from_"].this):
             return node
         array, table = joins[0].this, node.args["from_"].this
-        name = table.alias_or_name or "_t"
+        name = table.alias_or_name or "__t"
         element = array.args["alias"].columns[0].name
         if _may_mean_another_column(node, name, element) or _is_an_expression(node):
             return node
@@ -104,7 +104,7 @@ def make_arrays_of_arrays_in_place() -> None:
             return node
         array = select.args["from_"].this
         # A name of its own: DuckDB takes one that a table or a column has too for theirs.
-        name = f"_element_{next(numbers)}"
+        name = f"__element_{next(numbers)}"
         _rename_first_part(made, array.args["alias"].columns[0].name, name)
         each = exp.Lambda(this=made, expressions=[exp.to_identifier(name)])
         return exp.func("coalesce", exp.func("list_transform", array.expressions[0], each), exp.Array(expressions=[]))
