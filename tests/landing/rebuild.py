@@ -44,8 +44,15 @@ def merge(typed: object, rest: object) -> object:
         return typed | {key: merge(typed.get(key, ABSENT), value) for key, value in rest.items()}
     if isinstance(typed, list) and isinstance(rest, list):
         assert len(typed) == len(rest)
-        return [t if r is None else merge(t, r) for t, r in zip(typed, rest, strict=True)]
+        return [_element(t, r) for t, r in zip(typed, rest, strict=True)]
     return rest
+
+
+def _element(typed: dict, rest: object) -> object:
+    """Null beside a record without any value is a null, beside another it says that nothing is to be added."""
+    if rest is None:
+        return typed or None
+    return merge(typed, rest)
 
 
 def same_json(a: object, b: object) -> bool:

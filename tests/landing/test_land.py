@@ -128,7 +128,7 @@ EVERYTHING = {
         "any": {},
         "record": {"type": "object", "properties": INNER},
         "list": {"type": "array", "items": {"type": ["integer", "null"]}},
-        "records": {"type": "array", "items": {"type": "object", "properties": ITEM}},
+        "records": {"type": "array", "items": {"type": ["object", "null"], "properties": ITEM}},
         "map": {"type": "object", "additionalProperties": {"type": ["integer", "null"]}},
         "histograms": {"type": "object", "additionalProperties": HISTOGRAM},
         "mapOfAny": {"type": "object", "additionalProperties": {"type": ["string", "integer", "array"], "items": {}}},

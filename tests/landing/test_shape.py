@@ -90,6 +90,80 @@ def test_unnamed_properties_of_listed_records_stay_in_a_list_beside_them():
     assert rest == {"items": [None, {"b": {"c": 3}}, {}]}
 
 
+RECORD = {"type": ["object", "null"], "properties": {"a": {"type": "integer"}, "in": {"properties": {"s": {}}}}}
+RECORDS = {"type": "array", "items": RECORD}
+
+
+@pytest.mark.parametrize(
+    "value, typed, rest",
+    [
+        ([{"a": 1}, None, {"a": 3}], [{"a": 1}, {}, {"a": 3}], [{}, None, {}]),
+        ([None, {"a": 1}], [{}, {"a": 1}], [None, {}]),
+        ([{"a": 1}, None, None], [{"a": 1}, {}, {}], [{}, None, None]),
+        ([{"a": 1, "b": 2}, None, {}, {"b": 3}], [{"a": 1}, {}, {}, {}], [{"b": 2}, None, {}, {"b": 3}]),
+        ([{}, None], [{}, {}], [{}, None]),
+        ([{"in": {"s": "t"}}, {"in": {}}, None], [{"in": {"s": "t"}}, {}, {}], [{}, {"in": {}}, None]),
+        ([None, None], MISSING, [None, None]),
+        # What the column cannot hold even in part stays whole.
+        ([{"a": 1}, None, 2], MISSING, [{"a": 1}, None, 2]),
+        ([{"a": 1}, None, []], MISSING, [{"a": 1}, None, []]),
+    ],
+)
+def test_a_null_among_records_leaves_the_others_typed_and_is_kept_in_its_place(value, typed, rest):
+    assert shaped({"x": RECORDS}, {"x": value}) == (MISSING if typed is MISSING else {"x": typed}, {"x": rest})
+
+
+@pytest.mark.parametrize(
+    "schema, wrap",
+    [
+        (RECORDS, lambda x: x),
+        ({"type": "object", "properties": {"deep": RECORDS}}, lambda x: {"deep": x}),
+        ({"type": "object", "additionalProperties": RECORDS}, lambda x: {"k": x, "l": None, "m": [None]}),
+        ({"type": "array", "items": {"type": "object", "properties": {"in": RECORDS}}}, lambda x: [{"in": x}, None]),
+        ({"type": "array", "items": RECORDS}, lambda x: [x, None]),
+        ({"type": "array", "items": {"type": "object", "additionalProperties": RECORD}}, lambda x: [{"k": x[0]}, None]),
+        ({"type": "object", "additionalProperties": RECORD}, lambda x: dict(zip("abc", x, strict=True))),
+    ],
+)
+def test_a_null_wherever_a_record_may_stand_comes_back(schema, wrap):
+    fields = from_schema({"type": "object", "properties": {"x": schema}}, "test")
+    document = {"x": wrap([{"a": 1}, None, {"a": 3, "b": {}}])}
+    typed, rest = map(through_json, compile_shape(fields)(document))
+    assert same_json(rebuild(fields, typed, ABSENT if rest is MISSING else rest), document)
+    assert "3" in str(typed) or schema["type"] == "array" and fields[0].kind == "JSON"
+
+
+RECORD_LISTS = st.lists(
+    st.none()
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "a": st.none() | st.integers(-9, 9),
+            "b": st.none() | st.text(max_size=3),
+            "in": st.none() | st.dictionaries(st.sampled_from("st"), st.none() | st.integers(0, 9)),
+        },
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(RECORD_LISTS)
+def test_a_list_of_records_and_nulls_is_typed_as_without_the_nulls_and_comes_back(value):
+    record = {"properties": {"a": {"type": ["integer", "null"]}, "in": {"properties": {"s": {}}}}}
+    fields = from_schema({"properties": {"x": {"type": "array", "items": record}}}, "test")
+    typed, rest = map(through_json, compile_shape(fields)({"x": value}))
+    back = rebuild(fields, {} if typed is MISSING else typed, ABSENT if rest is MISSING else rest)
+    assert same_json(back, {"x": value})
+    records = [item for item in value if item is not None]
+    if records:
+        alone, _ = compile_shape(fields)({"x": records})
+        assert [t for t, item in zip(typed["x"], value, strict=True) if item is not None] == alone["x"]
+        places = [place for place, item in enumerate(value) if item is None]
+        kept = [place for place, item in enumerate(rest["x"]) if item is None] if places else []
+        assert kept == places, "the nulls of a list with nulls are its own"
+
+
 @pytest.mark.parametrize(
     "schema, value",
     [

@@ -8,9 +8,14 @@ keys. Each function takes a JSON value and returns (typed, rest):
 
 Nothing is lost or changed between the two. What a table cannot tell apart stays in the rest: an explicit null, an empty
 object, list or map (BigQuery knows neither from an absent value), and whole values that their schema allows and their
-column cannot hold (a null among the items of a list). So the document is what the columns say, merged with
-additional_properties: objects key by key; beside a list of records, a list as long with each record's rest or null;
-anything else as it stands in additional_properties. Only a number that its column's type cannot hold is refused.
+column cannot hold (a null among the items of a list of scalars). So the document is what the columns say, merged with
+additional_properties: objects key by key; a list of records with a list as long; anything else as it stands in
+additional_properties. Only a number that its column's type cannot hold is refused.
+
+A null in a list of records has an empty record in the column, so that the others keep their places, and in the rest a
+null. Beside a record with a value a null of the rest adds nothing, beside an empty one it is the document's: an empty
+object has an empty object there. A list with nulls has an empty object beside every record that the columns say whole,
+so that the nulls of its rest are the document's.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,6 +35,7 @@ Shape = Callable[[Any], tuple[Any, Any]]
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 # Beyond this BigQuery's loader may read an integer through a double: it wants text there.
 MAX_EXACT = 2**53
+_RECORDS, _RECORDS_AND_NULLS = {dict}, {dict, type(None)}
 _TYPES = {"STRING": str, "BOOL": bool, "INT64": int, "FLOAT64": float}
 
 
@@ -162,10 +168,14 @@ def _list(one: Shape, all_plain: Callable[[Iterable], bool]) -> Shape:
 
 def _records(one: Shape) -> Shape:
     def shape(value):
-        if type(value) is not list or not value or set(map(type, value)) != {dict}:
+        kinds = set(map(type, value)) if type(value) is list else set()
+        nulls = kinds == _RECORDS_AND_NULLS
+        if not nulls and kinds != _RECORDS:
             return MISSING, value
         pairs = [one(item) for item in value]
         typed = [{} if t is MISSING else t for t, _ in pairs]
+        if nulls:
+            return typed, [{} if r is MISSING else r for _, r in pairs]
         rest = [None if r is MISSING else r for _, r in pairs]
         return typed, (MISSING if rest.count(None) == len(rest) else rest)
 
