@@ -50,7 +50,12 @@ STANDARD_COLUMNS = (
     ("sample_id", "INT64", "CRC-32 of client_id, mod 100; NULL where there is no client_id"),
     ("normalized_app_name", "STRING", "The application"),
     ("normalized_channel", "STRING", "The release channel"),
-    ("normalized_os", "STRING", "The operating system, one name for each family"),
+    (
+        "normalized_os",
+        "STRING",
+        "The operating system's family: Windows, Mac, Linux, Android, iOS, BSD, ChromeOS, or Other for any other name;"
+        " NULL where none is said",
+    ),
     ("normalized_country_code", "STRING", "Two letters, upper-case; NULL where unknown"),
     (
         "metadata",

@@ -98,10 +98,22 @@ def test_a_client_id_that_is_no_uuid_lands_as_null_and_stays_readable(steps):
 
 
 @pytest.mark.parametrize(
-    "name, expected", [("Windows_NT", "Windows"), ("WINNT", "Windows"), ("Darwin", "Mac"), ("Linux", "Linux")]
+    "document, expected",
+    [
+        ({"os": "WindowsNT"}, "Windows"),
+        ({"os": "BeOS"}, "Other"),
+        ({"os": ""}, "Other"),
+        ({"client_info": {"os": "iPadOS"}}, "iOS"),
+        ({"environment": {"system": {"os": {"name": "GNU/Linux"}}}}, "Linux"),
+        ({}, None),
+        ({"client_info": {"os": None}}, None),
+        ({"client_info": {"os": 7}}, None),
+    ],
 )
-def test_operating_systems_have_one_name(steps, name, expected):
-    assert landed(steps, {"os": name})["normalized_os"] == expected
+def test_operating_systems_have_one_name_a_family_and_null_where_nothing_is_said(steps, document, expected):
+    row = landed(steps, document)
+    assert row.get("normalized_os") == expected
+    assert row.get("os") == document.get("os"), "what was sent stays as it was sent"
 
 
 @pytest.mark.parametrize(
