@@ -244,13 +244,55 @@ def test_a_document_whose_row_is_too_large_is_refused(steps):
 
 @pytest.mark.parametrize(
     "uri",
-    [None, "", "/", "/submit", "/submit/my-app/some.thing/1", "/submit/my-app/some.thing/1/",
-     f"/submit//some.thing/1/{ID}", f"/other/my-app/some.thing/1/{ID}", URI[1:]],
+    [None, "", "/", "/submit", "/submit/", "/submit//", "/submit?/my-app/some.thing/1", "/submit/?my-app",
+     f"/submit//some.thing/1/{ID}", f"/other/my-app/some.thing/1/{ID}", URI[1:], f"//submit/{URI[8:]}", URI.upper()],
 )  # fmt: skip
-def test_a_uri_that_names_no_document_goes_to_the_unknown(steps, uri):
+def test_a_uri_that_names_no_namespace_goes_to_the_unknown(steps, uri):
     error = refused(steps, {}, uri=uri)
     assert (error["error_type"], error["table"]) == ("uri", "unknown_errors.pings")
     assert error["document_namespace"] is None
+
+
+@pytest.mark.parametrize(
+    "uri, names",
+    [
+        ("/submit/my-app", ["my-app", None, None, None]),
+        ("/submit/my-app?some.thing/1", ["my-app", None, None, None]),
+        ("/submit/my-app/", ["my-app", None, None, None]),
+        ("/submit/my-app/some.thing", ["my-app", "some.thing", None, None]),
+        ("/submit/my-app/some.thing/", ["my-app", "some.thing", None, None]),
+        ("/submit/my-app/some.thing/1", ["my-app", "some.thing", "1", None]),
+        ("/submit/my-app/some.thing/1/", ["my-app", "some.thing", "1", None]),
+        ("/submit/my-app/some.thing/1//", ["my-app", "some.thing", "1", None]),
+        (f"/submit/my-app/some.thing/1//{ID}", ["my-app", "some.thing", "1", None]),
+        (f"/submit/my-app/some.thing/1?{ID}", ["my-app", "some.thing", "1", None]),
+        (f"/submit/my-app/some.thing//{ID}", ["my-app", "some.thing", None, ID]),
+        (f"/submit/my-app//1/{ID}", ["my-app", None, "1", ID]),
+        (f"/submit/my-app/some.thing/{ID}", ["my-app", "some.thing", ID, None]),
+        ("/submit/my-app/some.thing/1/no-uuid", ["my-app", "some.thing", "1", "no-uuid"]),
+        ("/submit/my-app/never-seen/1/", ["my-app", "never-seen", "1", None]),
+    ],
+)
+def test_a_uri_that_lacks_a_part_is_its_namespaces_error_and_says_what_it_says(steps, uri, names):
+    error = refused(steps, {}, uri=uri)
+    assert (error["error_type"], error["table"]) == ("uri", "my_app_errors.pings")
+    assert [error[f"document_{part}"] for part in ("namespace", "type", "version", "id")] == names
+
+
+@pytest.mark.parametrize("uri", [URI + "/", URI + "?", URI + "/a//b/c/d?e", URI + "?x=/submit/your-app"])
+def test_what_follows_the_document_id_says_nothing(steps, uri):
+    assert landed(steps, {}, uri=uri)["document_id"] == ID
+
+
+PART = st.text(st.sampled_from("a-._%/?é"), max_size=3) | st.sampled_from(["my-app", "my_app", "your-app", "1", ID])
+
+
+@given(st.lists(PART, max_size=6).map(lambda parts: "/".join(["/submit", *parts])))
+def test_an_error_goes_where_its_namespace_is(steps, uri):
+    row = steps.row(message({}, uri), NOW)
+    path = uri.split("?")[0].split("/")
+    ours = len(path) > 2 and schemas.clean(path[2]) == "my_app"
+    assert row.table == ("my_app_errors.pings" if ours else "unknown_errors.pings")
 
 
 @pytest.mark.parametrize(
@@ -268,6 +310,10 @@ def test_a_document_id_that_is_no_uuid_is_refused_and_told(steps, document_id):
         ("my-app/some.thing/2", "my_app_errors.pings"),
         ("my_app/some_thing/1", "my_app_errors.pings"),
         ("your-app/some.thing/1", "unknown_errors.pings"),
+        ("MY-APP/some.thing/1", "unknown_errors.pings"),
+        ("my%2Dapp/some.thing/1", "unknown_errors.pings"),
+        ("my-app/SOME.THING/1", "my_app_errors.pings"),
+        ("my-app/some%2Ething/1", "my_app_errors.pings"),
         ("monitoring`; DROP/x/1", "unknown_errors.pings"),
     ],
 )

@@ -42,7 +42,9 @@ BAD = {
     "10 MB": (b'{"n": "' + b"x" * 9_000_000 + b'"}', "schema"),
     "text for a number": (b'{"n": "1; DROP TABLE x"}', "schema"),
 }
-URIS = ["", "/submit", "/submit/../../x/1/y", "/submit/`a`/b/1/{id}", "/submit/{ns}/ping/1/no-uuid", "/submit/a/b/1/'"]
+FOREIGN_URIS = ["", "/submit", "/submit/../../x/1/y", "/submit/`a`/b/1/{id}", "/submit/a/b/1/'"]
+OWN_URIS = ["/submit/{ns}/ping/1/no-uuid", "/submit/{ns}/ping/1/", "/submit/{ns}/ping", "/submit/{ns}"]
+URIS = [*FOREIGN_URIS, *OWN_URIS]
 
 
 def test_the_batch_goes_on_whatever_is_in_it(warehouse):
@@ -67,7 +69,9 @@ def test_the_batch_goes_on_whatever_is_in_it(warehouse):
     for row, document in zip(rows, GOOD, strict=True):
         sent = orjson.loads(document) if isinstance(document, bytes) else document
         assert same_json(document_of(document_type, row), sent), sent["n"]
-    found = {row["document_id"]: row for row in errors(warehouse, document_type) if row["error_type"] != "uri"}
+    of_type = errors(warehouse, document_type)
+    assert [row["error_type"] for row in of_type].count("uri") == len(OWN_URIS)
+    found = {row["document_id"]: row for row in of_type if row["error_type"] != "uri"}
     for (name, (data, step)), (_, attributes) in zip(BAD.items(), bad, strict=True):
         row = found[attributes["uri"].rsplit("/", 1)[1]]
         assert (row["error_type"], row["payload"]) == (step, data), name

@@ -11,7 +11,7 @@ from telemetry_warehouse.schemas import TypeName
 # What a message (at most 10 MB) may unpack to, and what its finished row may have: a batch must fit in memory.
 MAX_DOCUMENT_BYTES = 16_000_000
 _GZIP = b"\x1f\x8b"
-_URI = re.compile(r"/submit/([^/?]+)/([^/?]+)/([^/?]+)/([^/?]+)(?:[/?].*)?", re.DOTALL)
+_SUBMIT = "/submit/"
 
 
 def decompress(data: bytes) -> bytes:
@@ -40,14 +40,25 @@ def parse(text: bytes) -> object:
         raise Rejected("parse", f"not valid JSON: {error}", error) from error
 
 
+def uri_parts(uri: str | None) -> tuple[str | None, str | None, str | None, str | None]:
+    """Namespace, type, version and document id as they are written in a URI, None for what it does not say.
+
+    A query says nothing, nor does what follows the document id. Nothing is decoded, and case counts.
+    """
+    path = (uri or "").partition("?")[0]
+    if not path.startswith(_SUBMIT):
+        return None, None, None, None
+    namespace, kind, version, document_id, *_ = *path[len(_SUBMIT) :].split("/", 4), "", "", ""
+    return namespace or None, kind or None, version or None, document_id or None
+
+
 def read_uri(uri: str | None) -> tuple[TypeName, str]:
     """What the document is, and its id as it is written, from `/submit/<namespace>/<type>/<version>/<document_id>`."""
     if uri is None:
         raise Rejected("uri", "the message has no attribute uri")
-    match = _URI.fullmatch(uri)
-    if not match:
+    namespace, kind, version, document_id = uri_parts(uri)
+    if not (namespace and kind and version and document_id):
         raise Rejected("uri", f"{uri[:200]!r} is not /submit/<namespace>/<type>/<version>/<document_id>")
-    namespace, kind, version, document_id = match.groups()
     return TypeName(namespace, kind, version), document_id
 
 

@@ -7,7 +7,14 @@ from datetime import datetime, timedelta
 import orjson
 
 from telemetry_warehouse.fields import SchemaError
-from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES, decompress, document_uuid, parse, read_uri
+from telemetry_warehouse.landing.decode import (
+    MAX_DOCUMENT_BYTES,
+    decompress,
+    document_uuid,
+    parse,
+    read_uri,
+    uri_parts,
+)
 from telemetry_warehouse.landing.exact import check
 from telemetry_warehouse.landing.message import (
     VALID,
@@ -170,7 +177,7 @@ class Steps:
 
         What cannot be parsed, or has no schema, is kept whole.
         """
-        name, _ = _named(message)
+        name = _type_name(message)
         redact = self._redactions.get(name)
         if redact is None or kept.text is None:
             return rejection
@@ -231,17 +238,18 @@ class Steps:
         self, message: Message, received: str, rejection: Rejected, now: datetime, data: bytes, redaction: str | None
     ) -> Row:
         """The message's error row, with `data` as its payload."""
-        name, document_id = _named(message)
-        namespace = clean(name.namespace) if name else UNKNOWN_NAMESPACE
-        if namespace not in self._namespaces:
-            namespace = UNKNOWN_NAMESPACE
+        namespace, kind, version, document_id = uri_parts(message.attributes.get("uri"))
+        name = _type_name(message)
+        dataset = clean(namespace or "")
+        if dataset not in self._namespaces:
+            dataset = UNKNOWN_NAMESPACE
         row = {
             "error_type": rejection.step,
             "error_message": str(rejection)[:_MAX_MESSAGE],
             "exception_class": type(rejection.cause or rejection).__name__,
-            "document_namespace": name and name.namespace,
-            "document_type": name and name.type,
-            "document_version": name and name.version,
+            "document_namespace": namespace,
+            "document_type": kind,
+            "document_version": version,
             "document_id": document_id,
             "submission_timestamp": received,
             "landed_at": format_timestamp(now),
@@ -250,15 +258,13 @@ class Steps:
             "redaction": redaction,
         }
         line = _ndjson(row)
-        return Row(f"{namespace}_errors.pings", None, name, received, line, data, redaction, rejection.step)
+        return Row(f"{dataset}_errors.pings", None, name, received, line, data, redaction, rejection.step)
 
 
-def _named(message: Message) -> tuple[TypeName, str] | tuple[None, None]:
-    """What the message's URI says that it is, if it says anything."""
-    try:
-        return read_uri(message.attributes.get("uri"))
-    except Rejected:
-        return None, None
+def _type_name(message: Message) -> TypeName | None:
+    """The type that the message's URI names, with or without a document id; None where it names none."""
+    namespace, kind, version, _ = uri_parts(message.attributes.get("uri"))
+    return TypeName(namespace, kind, version) if namespace and kind and version else None
 
 
 def _validator_of_redacted(document_type: DocumentType):
