@@ -194,6 +194,22 @@ def test_a_type_whose_schema_cannot_be_used_is_kept_without_what_it_marks_and_la
     assert again.error_type is None and again.line == row_of(types, DOCUMENT).line
 
 
+def test_a_ping_without_a_document_id_is_kept_without_what_its_type_marks(types):
+    row = row_of(types, DOCUMENT, document_id="")
+    assert (row.error_type, row.table) == ("uri", "app_errors.pings")
+    assert SECRET.encode() not in row.line + row.data
+
+
+def test_records_beside_a_null_are_hashed_in_their_columns(tmp_path):
+    account = {"type": ["object", "null"], "properties": {"name": HASHED, "email": DROPPED}}
+    schema = {"type": "object", "properties": {"friends": {"type": "array", "items": account}}}
+    write(tmp_path, "app/ping/1", schema, "live_days: null")
+    row = row_of(schemas.load([tmp_path]), {"friends": [None, {"name": SECRET, "email": SECRET}]})
+    line = orjson.loads(row.line)
+    assert SECRET.encode() not in row.line and line["additional_properties"] == {"friends": [None, {}]}
+    assert line["friends"][0] == {} and len(line["friends"][1]["name"]) == 64
+
+
 def test_where_marks_are_wrong_what_could_not_be_hashed_as_wanted_waits_whole(tmp_path, types):
     wrong = SCHEMA["properties"] | {"account": {"type": "object", "properties": {"name": {"x-pii": "hsah"}}}}
     write(tmp_path, "app/ping/1", SCHEMA | {"properties": wrong}, "live_days: null")
