@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from telemetry_warehouse import schemas, tables
-from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES
+from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES, decompress
 from telemetry_warehouse.landing.document import Steps
-from telemetry_warehouse.landing.message import Message
+from telemetry_warehouse.landing.message import Message, Rejected, timestamp
 from tests.landing.json_values import TEXT, VALUES
 from tests.test_schemas import write
 
@@ -153,6 +153,48 @@ def test_gzip_is_known_by_its_bytes(steps):
     assert landed(steps, gzip.compress(b'{"count": 3}'))["count"] == 3
 
 
+@given(
+    parts=st.lists(st.binary(max_size=50) | st.binary(min_size=1, max_size=9).map(lambda b: b * 5000), max_size=5),
+    padding=st.lists(st.integers(0, 3), min_size=5, max_size=5),
+)
+@example(parts=[b"{}", b""], padding=[0, 0, 0, 0, 0])
+@example(parts=[b"a" * 5_000_000, b"b" * 5_000_000], padding=[0, 600, 0, 0, 0])
+def test_the_members_of_a_gzip_file_are_one_text(parts, padding):
+    """RFC 1952 knows no other structure than members; zeros after one are how gzip itself pads files."""
+    members = [zipped(part) + b"\0" * zeros for part, zeros in zip(parts, padding, strict=False)]
+    assert decompress(b"".join(members)) == b"".join(parts)
+
+
+@given(
+    parts=st.lists(st.binary(max_size=50), min_size=1, max_size=4),
+    cut=st.integers(1, 17),
+)
+def test_a_member_that_ends_early_is_an_error(parts, cut):
+    with pytest.raises(Rejected, match=r"gzip.* ends early") as error:
+        decompress(b"".join(map(zipped, parts))[:-cut])
+    assert error.value.step == "decompress"
+
+
+def test_the_limit_is_one_for_all_members_together():
+    half = zipped(b" " * (MAX_DOCUMENT_BYTES // 2))
+    assert len(decompress(half * 2 + zipped(b"") * 2)) == MAX_DOCUMENT_BYTES
+    for one_more in (half * 2 + zipped(b" "), zipped(b" ") + half * 2, half + zipped(b" ") + half):
+        with pytest.raises(Rejected, match="more than 16,000,000 bytes when decompressed"):
+            decompress(one_more)
+
+
+def test_what_follows_a_gzip_stream_is_counted_in_its_error(steps):
+    error = refused(steps, zipped(b"{}") + zipped(b"") + b"\0\0more")
+    assert error["error_message"] == "4 bytes follow the end of the gzip stream"
+
+
+def test_a_document_in_several_members_lands(steps):
+    text = orjson.dumps({"count": 3, "any": "é" * 1000})
+    for cuts in ([0, 7], [0, 0, 500], [0, 1, 2, len(text)]):
+        parts = [text[a:b] for a, b in zip(cuts, [*cuts[1:], None], strict=True)]
+        assert landed(steps, b"".join(map(zipped, parts)))["any"] == "é" * 1000
+
+
 def test_without_a_timestamp_the_publish_time_stands_in(steps):
     row = steps.row(Message(b"{}", {"uri": URI}, "1", datetime(2026, 11, 20, 1, 2, 3, 4, UTC)), NOW)
     assert row.submission_timestamp == orjson.loads(row.line)["submission_timestamp"] == "2026-11-20T01:02:03.000004Z"
@@ -210,9 +252,17 @@ def zipped(data: bytes) -> bytes:
         (b"\x1f\x8b not gzip", "decompress"),
         (zipped(b"{}")[:-3], "decompress"),
         (zipped(b"{}") + b"more", "decompress"),
-        (zipped(b"{}") * 2, "decompress"),
+        (zipped(b'{"count": ') + zipped(b"2}")[:-3], "decompress"),
+        (zipped(b"{}") + zipped(b"")[:4], "decompress"),
+        (zipped(b"{}") + b"\0\0more", "decompress"),
+        (zipped(b"{}") + b"\0" * 9 + b"\x1f", "decompress"),
+        (zipped(b"{}") + b"\x1f\x8b not gzip", "decompress"),
+        (zipped(b"{}") * 2, "parse"),
+        (zipped(b"") * 3, "parse"),
+        (zipped(b""), "parse"),
         (zipped(b"["), "parse"),
         (zipped(b" " * (MAX_DOCUMENT_BYTES + 1)), "decompress"),
+        (zipped(b" " * (MAX_DOCUMENT_BYTES // 2)) * 3, "decompress"),
     ],
 )
 def test_a_bad_document_is_refused_by_its_step_with_its_bytes(steps, data, step):

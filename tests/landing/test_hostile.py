@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from telemetry_warehouse.landing import land
-from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES
+from telemetry_warehouse.landing.decode import MAX_DOCUMENT_BYTES, decompress
 from telemetry_warehouse.publishing import publish
 from tests.landing.rebuild import document_of, same_json
 from tests.landing.test_land import SCHEMA, errors, live, make_type, messages
@@ -22,6 +22,7 @@ GOOD = [
     b'{"n": 7, "dots": "loading................", "more": "x.1234567890123456789 and on"}',
     ('{"n": 8, "digits": " ' + "7" * 5000 + '", "e": "1e-99999999999999999999"}').encode(),
     {"n": 9, "list": orjson.loads("[" * 240 + "]" * 240)},
+    gzip.compress(b"") + gzip.compress(b'{"n": 10,') + gzip.compress(b'"x": 1}') + b"\0" * 100,
 ]
 BAD = {
     "gzip bomb": (gzip.compress(b"[" + b" " * 80_000_000 + b"]"), "decompress"),
@@ -67,7 +68,7 @@ def test_the_batch_goes_on_whatever_is_in_it(warehouse):
     assert (totals.landed, totals.failed) == (len(GOOD), len(BAD) + len(URIS) + 4)
     rows = live(warehouse, document_type)
     for row, document in zip(rows, GOOD, strict=True):
-        sent = orjson.loads(document) if isinstance(document, bytes) else document
+        sent = orjson.loads(decompress(document)) if isinstance(document, bytes) else document
         assert same_json(document_of(document_type, row), sent), sent["n"]
     of_type = errors(warehouse, document_type)
     assert [row["error_type"] for row in of_type].count("uri") == len(OWN_URIS)

@@ -11,25 +11,55 @@ from telemetry_warehouse.schemas import TypeName
 # What a message (at most 10 MB) may unpack to, and what its finished row may have: a batch must fit in memory.
 MAX_DOCUMENT_BYTES = 16_000_000
 _GZIP = b"\x1f\x8b"
+_ZEROS = re.compile(rb"\0*")
+# What is handed to the decompressor of a further member at first: what it does not need of it, it copies.
+_FIRST_CHUNK = 1024
 _SUBMIT = "/submit/"
 
 
 def decompress(data: bytes) -> bytes:
-    """The document's text; gzip is known by its first two bytes. Never holds more than MAX_DOCUMENT_BYTES + 1 of it."""
+    """The document's text; gzip is known by its first two bytes.
+
+    A gzip file is one member after the other (RFC 1952), and their texts together are its text. Zeros after a member
+    are padding, as gzip itself has it; anything else there is an error. Never unpacks more than MAX_DOCUMENT_BYTES + 1.
+    """
     if not data.startswith(_GZIP):
         return data
+    texts: list[bytes] = []
+    room = MAX_DOCUMENT_BYTES
+    position, chunk = 0, len(data)
+    while position < len(data):
+        if not data.startswith(_GZIP, position):
+            raise Rejected("decompress", f"{len(data) - position:,} bytes follow the end of the gzip stream")
+        position, room = _unpack_member(data, position, chunk, texts, room)
+        position = _ZEROS.match(data, position).end()
+        chunk = _FIRST_CHUNK
+    return b"".join(texts)
+
+
+def _unpack_member(data: bytes, position: int, chunk: int, texts: list[bytes], room: int) -> tuple[int, int]:
+    """Appends the text of the member at `position` to `texts`; returns where it ends, and the room that is left.
+
+    Chunks get longer, so that many short members cost no more than their length.
+    """
     stream = zlib.decompressobj(wbits=31)
-    try:
-        text = stream.decompress(data, MAX_DOCUMENT_BYTES + 1)
-    except zlib.error as error:
-        raise Rejected("decompress", f"not valid gzip: {error}", error) from error
-    if len(text) > MAX_DOCUMENT_BYTES:
-        raise Rejected("decompress", f"more than {MAX_DOCUMENT_BYTES:,} bytes when decompressed")
-    if not stream.eof:
-        raise Rejected("decompress", "the gzip stream ends early")
-    if stream.unused_data:
-        raise Rejected("decompress", f"{len(stream.unused_data):,} bytes follow the end of the gzip stream")
-    return text
+    view = memoryview(data)
+    while not stream.eof:
+        if position == len(data):
+            raise Rejected("decompress", "the gzip stream ends early")
+        part = view[position : position + chunk]
+        try:
+            text = stream.decompress(part, room + 1)
+        except zlib.error as error:
+            raise Rejected("decompress", f"not valid gzip: {error}", error) from error
+        room -= len(text)
+        if room < 0:
+            raise Rejected("decompress", f"more than {MAX_DOCUMENT_BYTES:,} bytes when decompressed")
+        if text:
+            texts.append(text)
+        position += len(part)
+        chunk *= 2
+    return position - len(stream.unused_data), room
 
 
 def parse(text: bytes) -> object:
