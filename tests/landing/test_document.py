@@ -3,7 +3,7 @@
 import base64
 import gzip
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import orjson
 import pytest
@@ -206,17 +206,39 @@ def test_without_a_timestamp_the_publish_time_stands_in(steps):
         ("2026-11-21T23:59:59.999999999Z", "2026-11-21T23:59:59.999999Z"),
         ("2026-11-21t00:00:00z", "2026-11-21T00:00:00Z"),
         ("2026-11-21T00:30:00+01:00", "2026-11-20T23:30:00Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+        ("2026-11-20t23:59:60z", "2026-11-21T00:00:00Z"),
+        ("2026-11-20T15:59:60-08:00", "2026-11-21T00:00:00Z"),
+        ("2026-11-21T05:44:60.999999999+05:45", "2026-11-21T00:00:00Z"),
+        ("2026-11-20T23:59:60.5Z", "2026-11-21T00:00:00Z"),
+        ("2026-11-20T23:59:60-00:00", "2026-11-21T00:00:00Z"),
     ],
 )
 def test_timestamps_are_written_in_utc(steps, text, expected):
-    assert landed(steps, {}, submission_timestamp=text)["submission_timestamp"] == expected
+    row = steps.row(message({}, f"/submit/my-app/kept/1/{ID}", submission_timestamp=text), NOW)
+    assert (row.error_type, orjson.loads(row.line)["submission_timestamp"]) == (None, expected)
+
+
+@given(
+    day=st.dates(date(1960, 1, 1), date(2159, 12, 30)),
+    offset=st.integers(-23 * 60 - 59, 23 * 60 + 59),
+    fraction=st.just("") | st.integers(0, 10**9 - 1).map(lambda n: f".{n:09}"),
+)
+def test_a_leap_second_is_midnight_wherever_its_clock_stands(day, offset, fraction):
+    last = datetime.combine(day, time(23, 59), UTC).astimezone(timezone(timedelta(minutes=offset)))
+    sign, minutes = "-" if offset < 0 else "+", abs(offset)
+    text = f"{last:%Y-%m-%dT%H:%M}:60{fraction}{sign}{minutes // 60:02}:{minutes % 60:02}"
+    assert timestamp(text.zfill(len("2026-"))) == f"{day + timedelta(days=1)}T00:00:00Z"
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "yesterday", "2026-11-21", "2026-11-21 12:00:00 UTC", "2026-11-21T12:00:00", "20261121T120000Z",
      "2026-02-30T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00",
-     "1960-01-01T00:00:00+14:00", "2160-01-01T00:00:00Z", "2026-11-21T12:00:60Z", "٢٠٢٦-11-21T12:00:00Z"],
+     "1960-01-01T00:00:00+14:00", "2160-01-01T00:00:00Z", "2026-11-21T12:00:60Z", "٢٠٢٦-11-21T12:00:00Z",
+     "2026-11-21T23:58:60Z", "2026-11-21T23:59:61Z", "2026-11-21T23:59:60", "2026-11-21T23:59:60+01:00",
+     "2159-12-31T23:59:60Z", "9999-12-31T23:59:60Z", "0001-01-01T00:00:60+14:00", "0000-12-31T23:59:60Z",
+     "2026-02-29T23:59:60Z"],
 )  # fmt: skip
 def test_a_timestamp_that_is_none_is_an_error_on_the_day_of_publishing(steps, text):
     error = refused(steps, {}, submission_timestamp=text)

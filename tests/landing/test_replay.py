@@ -1,15 +1,19 @@
 """Messages that are kept land again: error rows once their schema is there, and whole days from the raw archive."""
 
 import base64
+import gzip
+import uuid
 from datetime import UTC, date, datetime, timedelta
 
 import orjson
 import pytest
 
-from telemetry_warehouse import lineage, night, stages, summary
+from telemetry_warehouse import lineage, night, stages, summary, tables
 from telemetry_warehouse.landing import archive, expire_errors, land, replay_errors, replay_raw
 from telemetry_warehouse.landing.document import Row
-from telemetry_warehouse.landing.message import Message
+from telemetry_warehouse.landing.lander import Lander
+from telemetry_warehouse.landing.load import load
+from telemetry_warehouse.landing.message import Message, Rejected
 from telemetry_warehouse.publishing import publish
 from tests.landing.test_land import DAY, SCHEMA, errors, live, make_type, messages
 from tests.support import checksum
@@ -50,6 +54,35 @@ def test_pings_that_came_before_their_schema_land_once_it_is_there(warehouse):
         attributes["submission_timestamp"] for _, attributes in uris[:2]
     ]
     assert len(errors(warehouse, known)) == 3, "what still fails is not written again"
+
+
+def test_what_was_refused_as_no_gzip_or_no_timestamp_lands_on_its_day(warehouse):
+    """Error rows of former versions, which took neither a second member nor a leap second."""
+    document_type = make_type(warehouse)
+    refused = [
+        ("decompress", gzip.compress(b'{"n": ') + gzip.compress(b"") + gzip.compress(b"1}"), f"{DAY}T01:00:00Z"),
+        ("normalise", b'{"n": 2}', f"{DAY}T23:59:60Z"),
+        ("decompress", gzip.compress(b'{"n": 3}') + b"more", f"{DAY}T02:00:00Z"),
+    ]
+    steps, now = Lander(warehouse).steps, datetime.now(UTC)
+    rows = []
+    for step, data, received in refused:
+        uri = f"/submit/{document_type.name}/{uuid.uuid4()}"
+        message = Message(data, {"uri": uri, "submission_timestamp": received}, "1", now)
+        published = f"{DAY}T12:00:00Z" if step == "normalise" else received
+        rows.append(steps.error(message, published, Rejected(step, "as it was"), now, data, None))
+    table = tables.from_file(f"{document_type.namespace}_errors", "pings", "errors")
+    warehouse.ensure(table)
+    load(warehouse, table, [row.line for row in rows], uuid.uuid4().hex)
+
+    for _ in range(2):
+        replayed = replay_errors(warehouse, document_type.name)
+        assert (replayed.landed.total(), replayed.failed) == (2, {"decompress": 1})
+        assert replayed.days == [date.fromisoformat(DAY), date.fromisoformat(DAY) + timedelta(days=1)]
+    found = live(warehouse, document_type, "n, submission_timestamp")
+    assert [(row["n"], f"{row['submission_timestamp']:%Y-%m-%dT%H:%M:%S}") for row in found] == [
+        (1, f"{DAY}T01:00:00"), (1, f"{DAY}T01:00:00"), (2, "2026-11-21T00:00:00"), (2, "2026-11-21T00:00:00"),
+    ]  # fmt: skip
 
 
 def test_a_replay_that_is_run_twice_is_once_in_stable(warehouse):

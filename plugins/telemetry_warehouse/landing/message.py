@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 # What a partition of BigQuery can be, for a column of timestamps.
 _FIRST, _END = datetime(1960, 1, 1, tzinfo=UTC), datetime(2160, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -79,11 +79,19 @@ def as_uuid(text: object) -> str | None:
 def timestamp(text: str) -> str:
     """An RFC 3339 timestamp in BigQuery's form, in UTC and microseconds; its first ten characters are the day.
 
-    Raises ValueError for anything else, and for a year that no partition can have.
+    A leap second, which RFC 3339 has at 23:59:60 UTC and BigQuery nowhere, is the first instant of the next minute,
+    with or without a fraction. Raises ValueError for anything else, and for a year that no partition can have.
     """
-    if not _RFC3339.fullmatch(text):
+    match = _RFC3339.fullmatch(text)
+    if not match:
         raise ValueError(f"{text[:100]!r} is not an RFC 3339 timestamp")
-    return format_timestamp(datetime.fromisoformat(text.upper()))
+    minute, second, _, offset = match.groups()
+    if second != "60":
+        return format_timestamp(datetime.fromisoformat(text.upper()))
+    before = datetime.fromisoformat(f"{minute}59{offset}".upper())
+    if not format_timestamp(before).endswith("T23:59:59Z"):
+        raise ValueError(f"{text[:100]!r} has a 60th second, which there is at 23:59:60 UTC alone")
+    return format_timestamp(before + timedelta(seconds=1))
 
 
 def format_timestamp(moment: datetime) -> str:
