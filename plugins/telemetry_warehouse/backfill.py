@@ -9,8 +9,7 @@ from datetime import date, timedelta
 
 from telemetry_warehouse import exclusions, plan, resume, runs, stages
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.earlier_days import ranges
-from telemetry_warehouse.gates.days import days_of
+from telemetry_warehouse.day_ranges import of_days, within, without
 from telemetry_warehouse.plan import Plan
 from telemetry_warehouse.progress import Progress
 
@@ -32,13 +31,13 @@ def run(warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], N
     built: dict[str, date] = {}
     for number, one in enumerate(planned.tables, 1):
         say(f"[{number}/{len(planned.tables)}] {one.line}")
-        left_out = let_go.get(one.step.table, set()) & set(days_of(one.start, one.end))
-        for day in sorted(left_out):
-            again = f"`./warehouse backfill {day} {day} --select {one.step.table}`"
-            say(f"{one.step.table} {day} is left out; to try it: {again}")
+        left_out = within(of_days(let_go.get(one.step.table, ())), (one.start, one.end))
+        for first, last in left_out:
+            again = f"`./warehouse backfill {first} {last} --select {one.step.table}`"
+            say(f"{one.step.table} {runs.text(first, last)} is left out; to try it: {again}")
         for start, end in one.chunks(size):
             if (one.step.table, start, end) not in begun.published:
-                for first, last in ranges(set(days_of(start, end)) - left_out):
+                for first, last in without([(start, end)], left_out):
                     progress.build(one.step, first, last)
         built[one.step.table] = one.end
         # A night may meanwhile have built a later day from what was there before; now that this is published, none can.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import (
+    day_ranges,
     dbt,
     digest,
     earlier_days,
@@ -167,8 +168,9 @@ def _name_too_old(known: Lineage, log: Log, stale: DaysOf, say: Callable[[str], 
     for step in known.steps:
         old = sorted(day for day in stale.get(step.table, set()) & late if day < log.oldest)
         if old and step.kind == "dedup":
+            late_days = ", ".join(text(*days) for days in day_ranges.of_days(old))
             say(
-                f"{step.table} {', '.join(map(str, old))} is not rebuilt, although pings landed late for it: it is more"
+                f"{step.table} {late_days} is not rebuilt, although pings landed late for it: it is more"
                 f" than {earlier_days.MOST_DAYS} days old; `./warehouse backfill {old[0]} {old[-1]} --select"
                 f" {step.table}+` rebuilds it"
             )
@@ -190,10 +192,10 @@ def _build(
         ready = []
         let_go = excluded.get(step.table, set())
         must = missed.get(step.table, set()) - let_go
-        for first, last in earlier_days.ranges(wanted.get(step.table, ())):
+        for first, last in day_ranges.of_days(wanted.get(step.table, ())):
             ready += _ready(progress, step, first, last, must)
         # A day that was let go is tried by itself: that it fails again stops nothing.
-        for first, last in [*earlier_days.ranges(set(ready) - let_go), *((d, d) for d in ready if d in let_go)]:
+        for first, last in [*day_ranges.of_days(set(ready) - let_go), *((d, d) for d in ready if d in let_go)]:
             for start, end in runs.chunks(first, last, progress.warehouse.settings.backfill_days):
                 built.setdefault(step.table, set()).update(_attempt(progress, step, start, end, must, let_go))
     return built
@@ -214,7 +216,7 @@ def _ready(progress: Progress, step: Step, first: date, last: date, must: Collec
         else:
             ready.append(day)
     for cause, days in causes.items():
-        for start, end in earlier_days.ranges(days):
+        for start, end in day_ranges.of_days(days):
             progress.wait(step, start, end, cause)
     return ready
 
@@ -283,7 +285,7 @@ def run(
         raise Refused(f"say why {day} may go without {', '.join(map(str, without))}: --why TEXT")
     land_until_past(warehouse, day, say)
     notify_refused_schemas(warehouse, prepare(warehouse, say), say)
-    refusals.refuse_before_every_ping(warehouse, day)
+    refusals.refuse_before_every_ping(warehouse, day, day)
     if excluded:
         exclusions.record(warehouse, day, excluded, run_id, why)
     try:

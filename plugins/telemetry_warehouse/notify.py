@@ -13,8 +13,8 @@ from google.auth.exceptions import GoogleAuthError
 
 from telemetry_warehouse import runs, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.day_ranges import without
 from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line
-from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.settings import masked
 from telemetry_warehouse.type_tables import Faults
 
@@ -130,8 +130,7 @@ def _told(warehouse: Warehouse, failure: Failure) -> bool:
         " AND table_name = @table AND start_date <= @end AND end_date >= @start AND ended_at > @told",
         key | {"told": told["told_at"]},
     )
-    days = days_of(failure.start, failure.end)
-    return not all(any(p["start_date"] <= day <= p["end_date"] for p in passed) for day in days)
+    return bool(without([(failure.start, failure.end)], ((p["start_date"], p["end_date"]) for p in passed)))
 
 
 def _send(address: str, notice: Notice) -> str:

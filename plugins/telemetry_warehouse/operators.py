@@ -99,7 +99,7 @@ class RebuildEarlierDays(_Step):
         from telemetry_warehouse import night, refusals
 
         warehouse, day = _warehouse(), self.day(context)
-        refusals.refuse_before_every_ping(warehouse, day)
+        refusals.refuse_before_every_ping(warehouse, day, day)
         progress = night.rebuild_earlier_days(warehouse, day, context["run_id"], self.say)
         try:
             progress.finish(f"the days before {day}")

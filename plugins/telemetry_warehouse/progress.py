@@ -18,9 +18,9 @@ def waits_for(step: Step, start: date, end: date, unbuilt: Unbuilt) -> str | Non
     """What must be mended before a stage can be built: the cause of the first of its days that are missing where it
     reads; None for nothing."""
     for table, (first, last) in sorted(runs.days_read(step, start, end).items()):
-        causes = [cause for day, cause in sorted(unbuilt.get(table, {}).items()) if first <= day <= last]
-        if causes:
-            return causes[0]
+        of_table = unbuilt.get(table, {})
+        if missing := min((day for day in of_table if first <= day <= last), default=None):
+            return of_table[missing]
     return None
 
 
