@@ -14,11 +14,14 @@ from telemetry_warehouse.plan import Plan
 from telemetry_warehouse.progress import Progress
 
 
-def run(warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], None] = print) -> list[stages.Outcome]:
+def run(
+    warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], None] = print, again: str = ""
+) -> list[stages.Outcome]:
     """Builds, gates and publishes every planned table. A chunk that fails stops what reads it, and nothing else.
 
-    Raises Refused before anything is built where any table could not be complete, and NotAllBuilt in the end, naming
-    every table that failed or waits.
+    `again`: what people are told to run where one failed; the same command line, if nothing is given. Raises
+    Refused before anything is built where any table could not be complete, and NotAllBuilt in the end, naming every
+    table that failed or waits.
     """
     planned.refuse()
     size = warehouse.settings.backfill_days
@@ -26,7 +29,7 @@ def run(warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], N
     if begun.resumed:
         skipped = ", ".join(f"{table} {days}" for table, days in begun.skipped()) or "nothing"
         say(f"this goes on with the backfill begun at {begun.at:%Y-%m-%d %H:%M:%S} UTC; already published: {skipped}")
-    progress = Progress(warehouse, run_id, say)
+    progress = Progress(warehouse, run_id, say, again or f"./warehouse backfill {planned.asked}")
     let_go = _let_go(warehouse, planned)
     built: dict[str, date] = {}
     for number, one in enumerate(planned.tables, 1):

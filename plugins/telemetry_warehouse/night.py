@@ -101,15 +101,21 @@ def stale_days(warehouse: Warehouse, before: date) -> list[date]:
 
 
 def rebuild_earlier_days(
-    warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print, log: Log | None = None
+    warehouse: Warehouse,
+    day: date,
+    run_id: str,
+    say: Callable[[str], None] = print,
+    log: Log | None = None,
+    again: str = "",
 ) -> Progress:
     """Builds the days before `day` that no night has built or that are stale, each table in one pass over its days.
 
     People are told of the changes that missed nights would have found. What cannot be built is said, and is in the
-    progress that is returned; the rest is built. `log`: what earlier_days.read has said just now.
+    progress that is returned; the rest is built. `log`: what earlier_days.read has said just now. `again`: what people
+    are told to run where a table failed; the night of `day`, if nothing is given.
     """
     known, log = lineage.load(warehouse.settings), log or earlier_days.read(warehouse, day)
-    progress = Progress(warehouse, run_id, say)
+    progress = Progress(warehouse, run_id, say, again or again_by_hand(day))
     missed, stale = earlier_days.missed(known, log), earlier_days.stale(known, log)
     _name_too_old(known, log, stale, say)
     if not missed and not _recent(log, stale):
@@ -251,13 +257,19 @@ def build_let_go(progress: Progress, step: Step, day: date) -> bool:
     Raises NotRunning.
     """
     try:
-        progress.outcomes.append(stages.run(progress.warehouse, step, day, day, progress.run_id, progress.say))
+        built = stages.run(progress.warehouse, step, day, day, progress.run_id, progress.say, progress.again)
+        progress.outcomes.append(built)
     except NotRunning:
         raise
     except Exception as error:
         progress.say(f"{step.table} {day} is still left out: {one_line(error)}")
         return False
     return True
+
+
+def again_by_hand(day: date) -> str:
+    """The command that runs a night again."""
+    return f"./warehouse night {day}"
 
 
 def cause_of_waiting(warehouse: Warehouse, step: Step, day: date) -> str | None:
@@ -313,7 +325,7 @@ def _build_tables(
     log = earlier_days.read(warehouse, day)
     let_go = {table for table, days in exclusions.in_force(log.published).items() if day in days}
     earlier = rebuild_earlier_days(warehouse, day, run_id, say, log)
-    progress = Progress(warehouse, run_id, say)
+    progress = Progress(warehouse, run_id, say, again_by_hand(day))
     if earlier.failed or earlier.waiting:
         progress.unbuilt = earlier_days.not_built(known, earlier_days.read(warehouse, day))
     for number, step in enumerate(known.steps, 1):

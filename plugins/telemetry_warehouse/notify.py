@@ -74,16 +74,15 @@ def deliver(warehouse: Warehouse, told: Failure, notice: Notice, say: Callable[[
 
 
 def notify_failed_stage(
-    warehouse: Warehouse, table: str, start: date, end: date, error: Exception, say: Callable[[str], None]
+    warehouse: Warehouse, table: str, start: date, end: date, error: Exception, again: str, say: Callable[[str], None]
 ) -> None:
-    """Tells that a table's days were not published: what failed, and what to run again."""
+    """Tells that a table's days were not published: what failed, and what runs it again."""
     look, what, ended = [], type(error).__name__, "was not built"
     if isinstance(error, GateFailed):
         look = [f"Look:      ./warehouse gate {error.table} {error.day}"]
         what = ", ".join(sorted(error.expectations))
         ended = f"failed its gate: {what}"
-    again = f"night {start}" if start == end else f"backfill {start} {end} --select {table.split('.')[1]}+"
-    body = "\n".join([one_line(error), *look, f"Run again: ./warehouse {again}"])
+    body = "\n".join([one_line(error), *look, f"Run again: {again}"])
     notify(warehouse, Failure(table, start, end, what), f"{table} {runs.text(start, end)} {ended}", body, say)
 
 

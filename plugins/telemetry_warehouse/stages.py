@@ -61,17 +61,25 @@ class Built:
 
 
 def run(
-    warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, say: Callable[[str], None] = print
+    warehouse: Warehouse,
+    step: Step,
+    start: date,
+    end: date,
+    run_id: str,
+    say: Callable[[str], None] = print,
+    again: str = "",
 ) -> Outcome:
     """Builds, gates and publishes `step`'s table for start..end.
 
+    `again`: what people are told to run where it fails; a backfill of the table and what follows, if nothing is given.
     Raises Refused (sources missing or expired, or the table locked), GateFailed (nothing published), or what dbt and
     BigQuery raise; every ending is a row of monitoring.pipeline_runs, and of a failure people are told once.
     """
     try:
         return _run(warehouse, step, start, end, run_id, say)
     except Exception as error:
-        notify_failed_stage(warehouse, step.table, start, end, error, say)
+        again = again or f"./warehouse backfill {start} {end} --select {step.name}+"
+        notify_failed_stage(warehouse, step.table, start, end, error, again, say)
         raise
 
 

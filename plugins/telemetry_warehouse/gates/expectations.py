@@ -36,7 +36,7 @@ class Expectation:
 
     `condition`: the metric, column and arguments with which Great Expectations says which rows break it; `measures`:
     what else it needs counted, name → SQL aggregate; `values`: columns whose values it needs counted → what a row
-    stands for, in SQL.
+    stands for, in SQL; `place`: the file that it is written in, with the line where that is known.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Expectation:
     condition: dict | None = None
     measures: dict[str, str] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
+    place: str = ""
 
     def build(self, about: dict, queries: dict[str, str]):
         """The Great Expectations object. `about` and `queries`: see judge.py."""
@@ -146,13 +147,15 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
             raise refuse(f"says {', '.join(unknown)}, and one with a query only has name, severity and description")
         if "name" not in entry:
             raise refuse("has a query and no `name`; give it one")
-        return Expectation(entry["name"], severity, None, {}, query=_expanded(table, entry["query"], inputs, refuse))
+        query = _expanded(table, entry["query"], inputs, refuse)
+        return Expectation(entry["name"], severity, None, {}, query=query, place=table.expectations_file)
     type_name = entry.get("type")
     name = entry.get("name", f"{type_name}({column})" if column else type_name)
     if type_name is None:
         raise refuse("has neither a `type` nor a `query`")
     arguments, condition, measures, values = _counted(table, type_name, arguments, refuse)
-    return Expectation(name, severity, column, arguments, None, type_name, condition, measures, values)
+    place = table.expectations_file
+    return Expectation(name, severity, column, arguments, None, type_name, condition, measures, values, place)
 
 
 def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dict, dict | None, dict, dict]:
