@@ -256,7 +256,9 @@ def test_an_expectation_that_cannot_be_evaluated_is_named_with_its_reason_once(w
 
 def test_only_what_is_wrong_with_a_query_itself_is_looked_for_in_one_expectation():
     said = {"invalidQuery": "Unrecognized name: x", "bytesBilledLimitExceeded": "Query exceeded limit"}
-    failed = {why: by_day.QueryFailed(BadRequest(text, [{"reason": why, "message": text}])) for why, text in said.items()}
+    failed = {
+        why: by_day.QueryFailed(BadRequest(text, [{"reason": why, "message": text}])) for why, text in said.items()
+    }
     assert {why: str(one) for why, one in failed.items()} == said
     assert [one.is_refusal for one in failed.values()] == [True, False]
     assert not by_day.QueryFailed(ConnectionError("no answer")).is_refusal
