@@ -49,7 +49,7 @@ def prepare(warehouse: Warehouse, say: Callable[[str], None] = print) -> Faults:
     check_yaml(ROOT / "sql")
     dbt.prepare(warehouse.settings)
     faults = type_tables.apply(warehouse)
-    sense.check(warehouse)
+    sense.check(warehouse, say)
     ensure_derived_tables(warehouse, say)
     for table in lineage.read_by_views(warehouse.settings):
         warehouse.ensure(tables.from_file(*table.split(".")))
