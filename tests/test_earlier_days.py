@@ -153,7 +153,6 @@ def test_inputs_that_were_never_built_come_first():
     assert earlier_days.with_inputs(KNOWN, known, {"derived.daily": {ago(2)}})[STABLE_B] == {ago(2)}
 
 
-some_days = st.sets(st.integers(1, 35).map(ago))
 tables = st.sampled_from(TABLES)
 published = st.lists(
     st.builds(lambda table, first, more, hours: run(table, first, min(first + timedelta(days=more), ago(1)), hours),
@@ -165,13 +164,6 @@ exclusions_made = st.lists(
 landings = st.lists(
     st.builds(landed, st.sampled_from([STABLE_A, STABLE_B]), st.integers(1, 35).map(ago), st.integers(0, 20))
 )
-
-
-@given(some_days)
-def test_ranges_are_the_days_in_as_few_pieces_as_there_are(wanted):
-    pieces = earlier_days.ranges(wanted)
-    assert sorted(wanted) == [day for first, last in pieces for day in days(first, last)]
-    assert all(first > last + timedelta(days=1) for (_, last), (first, _) in zip(pieces, pieces[1:], strict=False))
 
 
 @given(published, exclusions_made, landings)

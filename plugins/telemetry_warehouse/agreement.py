@@ -2,8 +2,9 @@
 
 from datetime import date
 
-from telemetry_warehouse import dbt, lineage, runs
+from telemetry_warehouse import dbt, lineage, refusals, runs
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.day_ranges import within
 from telemetry_warehouse.errors import Refused
 
 
@@ -15,9 +16,15 @@ def check(warehouse: Warehouse, start: date, end: date) -> int:
     """
     if start > end:
         raise Refused(f"{start} is after {end}; give the first day first")
-    wanted = [step.table for step in lineage.load(warehouse.settings).steps if step.kind == "model"]
+    refusals.refuse_unfinished(end)
+    known, firsts = lineage.load(warehouse.settings), refusals.first_pings(warehouse)
+    for reason in refusals.before_every_ping(firsts.values(), start, end):
+        raise Refused(reason)
+    wanted = [step.table for step in known.steps if step.kind == "model"]
     for table, missing in runs.never_built(warehouse, wanted, start, end).items():
-        if missing:
-            day = missing[0]
-            raise Refused(f"{table} was never built for {day}; run `./warehouse backfill {day} {end}` first")
+        # Before the first ping there is nothing to build.
+        first = refusals.first_ping_of(known, table, firsts) or start
+        if lacking := within(missing, (first, end)):
+            days = f"{lacking[0][0]} {lacking[-1][1]}"
+            raise Refused(f"{table} was never built for {lacking[0][0]}; run `./warehouse backfill {days}` first")
     return dbt.run_tests(warehouse.settings, start, end)

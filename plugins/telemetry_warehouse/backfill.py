@@ -9,17 +9,19 @@ from datetime import date, timedelta
 
 from telemetry_warehouse import exclusions, plan, resume, runs, stages
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.earlier_days import ranges
-from telemetry_warehouse.gates.days import days_of
+from telemetry_warehouse.day_ranges import of_days, within, without
 from telemetry_warehouse.plan import Plan
 from telemetry_warehouse.progress import Progress
 
 
-def run(warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], None] = print) -> list[stages.Outcome]:
+def run(
+    warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], None] = print, again: str = ""
+) -> list[stages.Outcome]:
     """Builds, gates and publishes every planned table. A chunk that fails stops what reads it, and nothing else.
 
-    Raises Refused before anything is built where any table could not be complete, and NotAllBuilt in the end, naming
-    every table that failed or waits.
+    `again`: what people are told to run where one failed; the same command line, if nothing is given. Raises
+    Refused before anything is built where any table could not be complete, and NotAllBuilt in the end, naming every
+    table that failed or waits.
     """
     planned.refuse()
     size = warehouse.settings.backfill_days
@@ -27,18 +29,18 @@ def run(warehouse: Warehouse, planned: Plan, run_id: str, say: Callable[[str], N
     if begun.resumed:
         skipped = ", ".join(f"{table} {days}" for table, days in begun.skipped()) or "nothing"
         say(f"this goes on with the backfill begun at {begun.at:%Y-%m-%d %H:%M:%S} UTC; already published: {skipped}")
-    progress = Progress(warehouse, run_id, say)
+    progress = Progress(warehouse, run_id, say, again or f"./warehouse backfill {planned.asked}")
     let_go = _let_go(warehouse, planned)
     built: dict[str, date] = {}
     for number, one in enumerate(planned.tables, 1):
         say(f"[{number}/{len(planned.tables)}] {one.line}")
-        left_out = let_go.get(one.step.table, set()) & set(days_of(one.start, one.end))
-        for day in sorted(left_out):
-            again = f"`./warehouse backfill {day} {day} --select {one.step.table}`"
-            say(f"{one.step.table} {day} is left out; to try it: {again}")
+        left_out = within(of_days(let_go.get(one.step.table, ())), (one.start, one.end))
+        for first, last in left_out:
+            again = f"`./warehouse backfill {first} {last} --select {one.step.table}`"
+            say(f"{one.step.table} {runs.text(first, last)} is left out; to try it: {again}")
         for start, end in one.chunks(size):
             if (one.step.table, start, end) not in begun.published:
-                for first, last in ranges(set(days_of(start, end)) - left_out):
+                for first, last in without([(start, end)], left_out):
                     progress.build(one.step, first, last)
         built[one.step.table] = one.end
         # A night may meanwhile have built a later day from what was there before; now that this is published, none can.

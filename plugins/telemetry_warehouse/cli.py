@@ -129,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "show what is running, what is fresh and what failed")
     reads = "also estimate, by reading it again, what each table's last stage read"
     status.add_argument("--reads", action="store_true", help=reads)
+    text = "run Airflow's own command in the home's Airflow, all arguments as they are"
+    # No argument can have this character, so that none is an option of ours, not even --help.
+    airflow = commands.add_parser("airflow", help=text, description=text, add_help=False, prefix_chars="\0")
+    airflow.set_defaults(command=_airflow)
+    airflow.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS")
     add("sample", _sample, "land sample data, run its nights through Airflow and print what came out (`make run`)")
     return parser
 
@@ -370,6 +375,12 @@ def _status(settings, options):
     from telemetry_warehouse.status import print_status
 
     print_status(settings, options.reads)
+
+
+def _airflow(settings, options):
+    from telemetry_warehouse.local import airflow
+
+    airflow.run_command(settings, options.arguments)
 
 
 def _sample(settings, options):

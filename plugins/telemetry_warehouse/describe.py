@@ -5,14 +5,16 @@ from graphlib import TopologicalSorter
 
 from google.cloud.bigquery import SchemaField
 
-from telemetry_warehouse import lineage, stages, tables
+from telemetry_warehouse import lineage, stages, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.lineage import View
 
 
 def describe_views(warehouse: Warehouse) -> None:
     """Writes the descriptions of every view and its columns, nested ones included, to BigQuery."""
-    known_tables = [stages.definition(warehouse, step) for step in lineage.load(warehouse.settings).steps]
+    steps = lineage.load(warehouse.settings).steps
+    known_tables = [tables_of_type.stable for tables_of_type in type_tables.load(warehouse)]
+    known_tables += [stages.definition(warehouse, step) for step in steps if step.kind != "dedup"]
     known_tables += [tables.from_file(*table.split(".")) for table in lineage.read_by_views(warehouse.settings)]
     columns = {table.id: {c.name: c for c in table.columns} for table in known_tables}
     views = {view.id: view for view in lineage.views(warehouse.settings)}

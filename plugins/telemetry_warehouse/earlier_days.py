@@ -7,14 +7,14 @@ was built without a ping type that is published since. Both are found by what la
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 
 from telemetry_warehouse import exclusions, lineage, runs
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.lineage import Lineage
+from telemetry_warehouse.lineage import Lineage, Step
 
 # A stale or missed day older than this is left to a backfill by hand: the night must end.
 MOST_DAYS = 28
@@ -69,15 +69,22 @@ def missed(known: Lineage, log: Log) -> DaysOf:
     return {table: days for table, days in found.items() if days}
 
 
+def _follows(known: Lineage, log: Log) -> dict[str, list[Step]]:
+    """Of each stable table for which pings landed: itself and what is made of it."""
+    tables = {row["table"] for row in log.landed} & {step.table for step in known.steps}
+    return {table: known.select(f"{table}+") for table in tables}
+
+
 def late(known: Lineage, log: Log) -> set[date]:
     """The days of which pings landed after a table that holds them was built, or that were built before any came."""
     newest = {step.table: log.newest(step.table) for step in known.steps}
     deduplicated = {day for step in known.steps if step.kind == "dedup" for day in newest[step.table]}
     found = set()
+    follows = _follows(known, log)
     for row in log.landed:
         table, day = row["table"], row["submission_date"]
         if table in newest and day < log.before:
-            built = [newest[step.table][day] for step in known.select(f"{table}+") if day in newest[step.table]]
+            built = [newest[step.table][day] for step in follows[table] if day in newest[step.table]]
             came_first = day not in newest[table] and (built or day in deduplicated)
             if came_first or any(row["landed_at"] > run["started_at"] for run in built):
                 found.add(day)
@@ -106,14 +113,17 @@ def stale(known: Lineage, log: Log) -> DaysOf:
     newest = {step.table: log.newest(step.table) for step in known.steps}
     deduplicated = {day for step in known.steps if step.kind == "dedup" for day in newest[step.table]}
     found: DaysOf = defaultdict(set)
+    follows = _follows(known, log)
     for row in log.landed:
         table, landed_on = row["table"], row["submission_date"]
         if table not in newest or landed_on >= log.before:
             continue
-        holders = [newest[step.table] for step in known.select(f"{table}+")]
-        if landed_on not in newest[table] and landed_on in deduplicated.union(*holders):
+        holders = follows[table]
+        if landed_on not in newest[table] and (
+            landed_on in deduplicated or any(landed_on in newest[step.table] for step in holders)
+        ):
             found[table].add(landed_on)
-        for step in known.select(f"{table}+"):
+        for step in holders:
             for day in (landed_on + timedelta(days=n) for n in range(lineage.LOOK_BACK_DAYS + 1)):
                 built = newest[step.table].get(day)
                 if built and day < log.before and row["landed_at"] > built["started_at"]:
@@ -146,17 +156,6 @@ def with_what_follows(known: Lineage, log: Log, days: Mapping[str, set[date]]) -
         }
         if wanted := own | (shows & log.newest(step.table).keys()):
             found[step.table] = wanted
-    return found
-
-
-def ranges(days: Iterable[date]) -> list[runs.Days]:
-    """Days as ranges of first and last, in order."""
-    found: list[runs.Days] = []
-    for day in sorted(days):
-        if found and day - found[-1][1] == timedelta(days=1):
-            found[-1] = (found[-1][0], day)
-        else:
-            found.append((day, day))
     return found
 
 

@@ -6,7 +6,7 @@ expectations can be gone. Such a file is refused, and so is one with two columns
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from telemetry_warehouse.errors import WarehouseError, one_line
@@ -22,12 +22,59 @@ class _RepeatedKey(Exception):
     pass
 
 
+class Placed(dict):
+    """A mapping of a YAML file that knows where it stands."""
+
+    def __init__(self, members: Mapping, path: Path, line: int, lines: Mapping[str, int]):
+        super().__init__(members)
+        self._path, self._line, self._lines = path, line, lines
+
+    def place(self, key: object = None) -> str:
+        """The file and the line of a key; that of the mapping, for a key that it does not have."""
+        return f"{self._path}:{self._lines.get(key, self._line)}"
+
+
 def read_yaml(path: Path) -> object:
     """What a YAML file holds; None for an empty one.
 
     Raises FileError for what is no YAML and for a key or a column that stands twice, OSError for a file that cannot be
     opened.
     """
+    return _read(path)[1]
+
+
+def read_mappings(path: Path, key: str) -> list[Placed]:
+    """The mappings of the list that a YAML file holds below `key`, and nothing else.
+
+    Raises FileError and OSError as read_yaml does, and FileError, naming the line, for a file of another shape.
+    """
+    root, document = _read(path)
+    wanted = f"it holds `{key}:` and below it a list of mappings"
+
+    def refuse(node, what: str) -> FileError:
+        return FileError(f"{path}:{node.start_mark.line + 1 if node else 1}: {what}; {wanted}")
+
+    if root is None or root.id != "mapping":
+        raise refuse(root, "this is no mapping")
+    for name, value in root.value:
+        if name.value != key:
+            raise refuse(name, f"{name.value!r} is none of its keys")
+        if value.id != "sequence":
+            raise refuse(value, f"{key} is no list")
+    if not root.value:
+        raise refuse(root, "this is empty")
+    [(_, items)] = root.value
+    found = []
+    for node, members in zip(items.value, document[key], strict=True):
+        if node.id != "mapping" or not all(isinstance(name, str) for name in members):
+            raise refuse(node, f"{members!r} is no mapping of names")
+        lines = {name.value: name.start_mark.line + 1 for name, _ in node.value}
+        found.append(Placed(members, path, node.start_mark.line + 1, lines))
+    return found
+
+
+def _read(path: Path) -> tuple:
+    """The root node of a YAML file and what it holds."""
     import yaml
 
     with path.open("rb") as file:
@@ -35,10 +82,10 @@ def read_yaml(path: Path) -> object:
         try:
             root = loader.get_single_node()
             if root is None:
-                return None
+                return None, None
             for node in _mappings(root, set()):
                 _refuse_repeated(path, loader, node)
-            return loader.construct_document(root)
+            return root, loader.construct_document(root)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise FileError(f"{path} is no usable YAML: {one_line(error)}") from error
         finally:

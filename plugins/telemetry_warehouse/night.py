@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from telemetry_warehouse import (
+    day_ranges,
     dbt,
     digest,
     earlier_days,
@@ -48,7 +49,7 @@ def prepare(warehouse: Warehouse, say: Callable[[str], None] = print) -> Faults:
     check_yaml(ROOT / "sql")
     dbt.prepare(warehouse.settings)
     faults = type_tables.apply(warehouse)
-    sense.check(warehouse)
+    sense.check(warehouse, say)
     ensure_derived_tables(warehouse, say)
     for table in lineage.read_by_views(warehouse.settings):
         warehouse.ensure(tables.from_file(*table.split(".")))
@@ -100,15 +101,21 @@ def stale_days(warehouse: Warehouse, before: date) -> list[date]:
 
 
 def rebuild_earlier_days(
-    warehouse: Warehouse, day: date, run_id: str, say: Callable[[str], None] = print, log: Log | None = None
+    warehouse: Warehouse,
+    day: date,
+    run_id: str,
+    say: Callable[[str], None] = print,
+    log: Log | None = None,
+    again: str = "",
 ) -> Progress:
     """Builds the days before `day` that no night has built or that are stale, each table in one pass over its days.
 
     People are told of the changes that missed nights would have found. What cannot be built is said, and is in the
-    progress that is returned; the rest is built. `log`: what earlier_days.read has said just now.
+    progress that is returned; the rest is built. `log`: what earlier_days.read has said just now. `again`: what people
+    are told to run where a table failed; the night of `day`, if nothing is given.
     """
     known, log = lineage.load(warehouse.settings), log or earlier_days.read(warehouse, day)
-    progress = Progress(warehouse, run_id, say)
+    progress = Progress(warehouse, run_id, say, again or again_by_hand(day))
     missed, stale = earlier_days.missed(known, log), earlier_days.stale(known, log)
     _name_too_old(known, log, stale, say)
     if not missed and not _recent(log, stale):
@@ -167,8 +174,9 @@ def _name_too_old(known: Lineage, log: Log, stale: DaysOf, say: Callable[[str], 
     for step in known.steps:
         old = sorted(day for day in stale.get(step.table, set()) & late if day < log.oldest)
         if old and step.kind == "dedup":
+            late_days = ", ".join(text(*days) for days in day_ranges.of_days(old))
             say(
-                f"{step.table} {', '.join(map(str, old))} is not rebuilt, although pings landed late for it: it is more"
+                f"{step.table} {late_days} is not rebuilt, although pings landed late for it: it is more"
                 f" than {earlier_days.MOST_DAYS} days old; `./warehouse backfill {old[0]} {old[-1]} --select"
                 f" {step.table}+` rebuilds it"
             )
@@ -190,10 +198,10 @@ def _build(
         ready = []
         let_go = excluded.get(step.table, set())
         must = missed.get(step.table, set()) - let_go
-        for first, last in earlier_days.ranges(wanted.get(step.table, ())):
+        for first, last in day_ranges.of_days(wanted.get(step.table, ())):
             ready += _ready(progress, step, first, last, must)
         # A day that was let go is tried by itself: that it fails again stops nothing.
-        for first, last in [*earlier_days.ranges(set(ready) - let_go), *((d, d) for d in ready if d in let_go)]:
+        for first, last in [*day_ranges.of_days(set(ready) - let_go), *((d, d) for d in ready if d in let_go)]:
             for start, end in runs.chunks(first, last, progress.warehouse.settings.backfill_days):
                 built.setdefault(step.table, set()).update(_attempt(progress, step, start, end, must, let_go))
     return built
@@ -214,7 +222,7 @@ def _ready(progress: Progress, step: Step, first: date, last: date, must: Collec
         else:
             ready.append(day)
     for cause, days in causes.items():
-        for start, end in earlier_days.ranges(days):
+        for start, end in day_ranges.of_days(days):
             progress.wait(step, start, end, cause)
     return ready
 
@@ -249,13 +257,19 @@ def build_let_go(progress: Progress, step: Step, day: date) -> bool:
     Raises NotRunning.
     """
     try:
-        progress.outcomes.append(stages.run(progress.warehouse, step, day, day, progress.run_id, progress.say))
+        built = stages.run(progress.warehouse, step, day, day, progress.run_id, progress.say, progress.again)
+        progress.outcomes.append(built)
     except NotRunning:
         raise
     except Exception as error:
         progress.say(f"{step.table} {day} is still left out: {one_line(error)}")
         return False
     return True
+
+
+def again_by_hand(day: date) -> str:
+    """The command that runs a night again."""
+    return f"./warehouse night {day}"
 
 
 def cause_of_waiting(warehouse: Warehouse, step: Step, day: date) -> str | None:
@@ -283,7 +297,7 @@ def run(
         raise Refused(f"say why {day} may go without {', '.join(map(str, without))}: --why TEXT")
     land_until_past(warehouse, day, say)
     notify_refused_schemas(warehouse, prepare(warehouse, say), say)
-    refusals.refuse_before_every_ping(warehouse, day)
+    refusals.refuse_before_every_ping(warehouse, day, day)
     if excluded:
         exclusions.record(warehouse, day, excluded, run_id, why)
     try:
@@ -311,7 +325,7 @@ def _build_tables(
     log = earlier_days.read(warehouse, day)
     let_go = {table for table, days in exclusions.in_force(log.published).items() if day in days}
     earlier = rebuild_earlier_days(warehouse, day, run_id, say, log)
-    progress = Progress(warehouse, run_id, say)
+    progress = Progress(warehouse, run_id, say, again_by_hand(day))
     if earlier.failed or earlier.waiting:
         progress.unbuilt = earlier_days.not_built(known, earlier_days.read(warehouse, day))
     for number, step in enumerate(known.steps, 1):

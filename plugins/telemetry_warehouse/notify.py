@@ -13,8 +13,8 @@ from google.auth.exceptions import GoogleAuthError
 
 from telemetry_warehouse import runs, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.day_ranges import without
 from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line
-from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.settings import masked
 from telemetry_warehouse.type_tables import Faults
 
@@ -74,16 +74,15 @@ def deliver(warehouse: Warehouse, told: Failure, notice: Notice, say: Callable[[
 
 
 def notify_failed_stage(
-    warehouse: Warehouse, table: str, start: date, end: date, error: Exception, say: Callable[[str], None]
+    warehouse: Warehouse, table: str, start: date, end: date, error: Exception, again: str, say: Callable[[str], None]
 ) -> None:
-    """Tells that a table's days were not published: what failed, and what to run again."""
+    """Tells that a table's days were not published: what failed, and what runs it again."""
     look, what, ended = [], type(error).__name__, "was not built"
     if isinstance(error, GateFailed):
         look = [f"Look:      ./warehouse gate {error.table} {error.day}"]
         what = ", ".join(sorted(error.expectations))
         ended = f"failed its gate: {what}"
-    again = f"night {start}" if start == end else f"backfill {start} {end} --select {table.split('.')[1]}+"
-    body = "\n".join([one_line(error), *look, f"Run again: ./warehouse {again}"])
+    body = "\n".join([one_line(error), *look, f"Run again: {again}"])
     notify(warehouse, Failure(table, start, end, what), f"{table} {runs.text(start, end)} {ended}", body, say)
 
 
@@ -130,8 +129,7 @@ def _told(warehouse: Warehouse, failure: Failure) -> bool:
         " AND table_name = @table AND start_date <= @end AND end_date >= @start AND ended_at > @told",
         key | {"told": told["told_at"]},
     )
-    days = days_of(failure.start, failure.end)
-    return not all(any(p["start_date"] <= day <= p["end_date"] for p in passed) for day in days)
+    return bool(without([(failure.start, failure.end)], ((p["start_date"], p["end_date"]) for p in passed)))
 
 
 def _send(address: str, notice: Notice) -> str:

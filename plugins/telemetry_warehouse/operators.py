@@ -38,6 +38,11 @@ class _Step(BaseOperator):
         self.log.info(line)
 
     @staticmethod
+    def again(context, by_hand: str) -> str:
+        """How the task is run again, in Airflow or by a command."""
+        return f"clear {context['ti'].task_id} of {context['run_id']} in Airflow, or {by_hand}"
+
+    @staticmethod
     def day(context) -> date:
         start = context["data_interval_start"]
         return date(start.year, start.month, start.day)
@@ -99,8 +104,9 @@ class RebuildEarlierDays(_Step):
         from telemetry_warehouse import night, refusals
 
         warehouse, day = _warehouse(), self.day(context)
-        refusals.refuse_before_every_ping(warehouse, day)
-        progress = night.rebuild_earlier_days(warehouse, day, context["run_id"], self.say)
+        refusals.refuse_before_every_ping(warehouse, day, day)
+        again = self.again(context, night.again_by_hand(day))
+        progress = night.rebuild_earlier_days(warehouse, day, context["run_id"], self.say, again=again)
         try:
             progress.finish(f"the days before {day}")
         except NotAllBuilt as error:
@@ -139,10 +145,11 @@ class BuildTable(_Step):
         not_built = context["ti"].xcom_pull(task_ids=REBUILD_EARLIER_DAYS)
         if not_built and (cause := night.cause_of_waiting(warehouse, step, day)):
             raise Refused(f"{self.table} {day} waits for {cause}")
+        again = self.again(context, night.again_by_hand(day))
         if day in exclusions.in_force(runs.published(warehouse, [self.table], day, day)).get(self.table, ()):
-            night.build_let_go(Progress(warehouse, context["run_id"], self.say), step, day)
+            night.build_let_go(Progress(warehouse, context["run_id"], self.say, again), step, day)
         else:
-            stages.run(warehouse, step, day, day, context["run_id"], self.say)
+            stages.run(warehouse, step, day, day, context["run_id"], self.say, again)
 
 
 class TellChanges(_Step):
@@ -185,7 +192,8 @@ class Backfill(_Step):
         plan.show(warehouse, planned, self.say)
         planned.refuse()
         if not given["dry_run"]:
-            backfill.run(warehouse, planned, context["run_id"], self.say)
+            again = self.again(context, f"./warehouse backfill {planned.asked}")
+            backfill.run(warehouse, planned, context["run_id"], self.say, again)
 
 
 DEFAULTS = {

@@ -6,12 +6,12 @@ from datetime import date, timedelta
 
 from telemetry_warehouse import lineage, refusals, runs, stages
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.day_ranges import Days, within
 from telemetry_warehouse.differences import column_notes
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.forecast import Forecast, forecast
-from telemetry_warehouse.gates.days import days_of
-from telemetry_warehouse.lineage import Step
-from telemetry_warehouse.runs import Days, text
+from telemetry_warehouse.lineage import Lineage, Step
+from telemetry_warehouse.runs import text
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """A backfill of start..end. `tables` in build order; `notes` are worth knowing; one of `refusals` stops it all."""
+    """A backfill of start..end.
+
+    `tables` in build order, none where there is nothing to plan; `notes` are worth knowing; one of `refusals` stops it
+    all.
+    """
 
     start: date
     end: date
@@ -62,16 +66,32 @@ def asked(start: date, end: date, selector: str | None) -> str:
 def make(warehouse: Warehouse, start: date, end: date, selector: str | None = None) -> Plan:
     """The plan of a rebuild of start..end.
 
-    A day that a table carries forward (28-day patterns, look-backs) is rebuilt on those later days that are published
-    already. Raises Refused where the range is empty.
+    It begins with the first ping that its tables are made of, for before that there is nothing. A day that a table
+    carries forward (28-day patterns, look-backs) is rebuilt on those later days that are published already. Raises
+    Refused where the range is empty.
     """
     if end < start:
         raise Refused(f"the range {start}..{end} is empty: its end is before its start")
+    known = lineage.load(warehouse.settings)
+    steps = known.select(selector)
+    firsts = _first_pings(warehouse, known, steps)
+    refused = refusals.unfinished(end) + refusals.before_every_ping(firsts.values(), start, end)
+    if not firsts:
+        refused.append(f"no ping was landed that {selector or 'any table'} is built from: there is nothing to build")
+    begin, until = max([start, *sorted(firsts.values())[:1]]), min(end, refusals.last_ended())
+    if begin > until or not firsts:
+        return Plan(start, end, selector, (), (), tuple(refused))
     planned: list[Planned] = []
-    for step in lineage.load(warehouse.settings).select(selector):
-        last = carried_until(warehouse, step, end, {one.step.table: one.end for one in planned})
-        planned.append(Planned(step, start, last, f"days after {end} carry what changed" if last > end else ""))
-    return checked(warehouse, Plan(start, end, selector, tuple(planned)))
+    for step in steps:
+        last = carried_until(warehouse, step, until, {one.step.table: one.end for one in planned})
+        planned.append(Planned(step, begin, last, f"days after {until} carry what changed" if last > until else ""))
+    notes = [
+        f"no ping of {name} was landed for a day before {first}: "
+        + ("the plan begins there" if first == begin else "those days are built without any")
+        for name, first in firsts.items()
+        if first > start
+    ]
+    return checked(warehouse, Plan(start, end, selector, tuple(planned), tuple(notes), tuple(refused)))
 
 
 def carried_until(warehouse: Warehouse, step: Step, end: date, built: Mapping[str, date]) -> date:
@@ -88,39 +108,37 @@ def carried_until(warehouse: Warehouse, step: Step, end: date, built: Mapping[st
 
 
 def checked(warehouse: Warehouse, plan: Plan) -> Plan:
-    """The plan with its notes and refusals."""
-    refused = refusals.unfinished(plan.end)
+    """The plan with what its tables' own days and columns add to its notes and refusals."""
+    notes, refused = list(plan.notes), list(plan.refusals)
     published = runs.published_around(warehouse, [(one.step, one.start, one.end) for one in plan.tables])
     before: dict[str, Days] = {}
     for one in plan.tables:
         refused += refusals.reasons(warehouse, one.step, one.start, one.end, published, before)
         before[one.step.table] = (one.start, one.end)
-    firsts = _first_pings(warehouse, plan)
-    notes = [
-        f"no ping of {name} was landed for a day before {first}: those days are built without any"
-        for name, first in firsts.items()
-        if first > plan.start
-    ]
-    refused += refusals.before_every_ping(firsts.values(), plan.start, plan.end)
     for one in plan.tables:
         if one.step.kind != "dedup":
             notes += column_notes(warehouse, stages.definition(warehouse, one.step))
     return Plan(plan.start, plan.end, plan.selector, plan.tables, tuple(notes), tuple(dict.fromkeys(refused)))
 
 
-def _first_pings(warehouse: Warehouse, plan: Plan) -> dict[str, date]:
-    """Document type → the day of its first landed ping, for the types that the plan's tables are built from."""
-    used = {table for one in plan.tables for table in (one.step.table, *one.step.inputs.values())}
+def _first_pings(warehouse: Warehouse, known: Lineage, steps: list[Step]) -> dict[str, date]:
+    """Document type → the day of its first landed ping, for the types that tables are built from."""
+    used = {table for step in steps for table in known.stable_before(step.table)}
     firsts = refusals.first_pings(warehouse)
     return {str(name): first for name, first in firsts.items() if lineage.stable_table(name) in used}
 
 
 def show(warehouse: Warehouse, plan: Plan, say: Callable[[str], None]) -> None:
-    """Says every table with its days, what it reads and how much; then what is worth knowing, and what is refused."""
+    """Says every table with its days, what it reads and how much; then what is worth knowing, and what is refused.
+
+    Says nothing of a plan without tables: that it is refused is all there is to know.
+    """
+    if not plan.tables:
+        return
     say(f"the plan of {text(plan.start, plan.end)}:")
     size = warehouse.settings.backfill_days
     queries = stages.selects(warehouse, [(one.step, one.start, one.end) for one in plan.tables])
-    around = (plan.start, max(one.end for one in plan.tables))
+    around = (plan.tables[0].start, max(one.end for one in plan.tables))
     found = forecast(warehouse, queries, around)
     for number, one in enumerate(plan.tables, 1):
         chunks = len(one.chunks(size))
@@ -155,10 +173,8 @@ def _unbuilt(warehouse: Warehouse, plan: Plan) -> str:
     if not read:
         return ""
     last = max(one.end for one in plan.tables)
-    missing = runs.never_built(warehouse, dict.fromkeys(read), plan.start, last)
-    names = [
-        table for table, days in missing.items() if set(days) & set(days_of(planned[table].start, planned[table].end))
-    ]
+    missing = runs.never_built(warehouse, dict.fromkeys(read), plan.tables[0].start, last)
+    names = [table for table, days in missing.items() if within(days, (planned[table].start, planned[table].end))]
     return f"; days that are built for the first time are not in it: {', '.join(names)}" if names else ""
 
 

@@ -18,9 +18,9 @@ def waits_for(step: Step, start: date, end: date, unbuilt: Unbuilt) -> str | Non
     """What must be mended before a stage can be built: the cause of the first of its days that are missing where it
     reads; None for nothing."""
     for table, (first, last) in sorted(runs.days_read(step, start, end).items()):
-        causes = [cause for day, cause in sorted(unbuilt.get(table, {}).items()) if first <= day <= last]
-        if causes:
-            return causes[0]
+        of_table = unbuilt.get(table, {})
+        if missing := min((day for day in of_table if first <= day <= last), default=None):
+            return of_table[missing]
     return None
 
 
@@ -28,14 +28,15 @@ def waits_for(step: Step, start: date, end: date, unbuilt: Unbuilt) -> str | Non
 class Progress:
     """What a run has built so far, and what it could not.
 
-    unbuilt: as in `waits_for`, what stages of this run must wait for; left_as_published: causes among these that cannot
-    be mended, so that nothing waits for them; failed: what went wrong, a line each; waiting: tables that wait, and for
-    what.
+    again: what runs it again, as people are told of a stage that failed; unbuilt: as in `waits_for`, what stages of
+    this run must wait for; left_as_published: causes among these that cannot be mended, so that nothing waits for them;
+    failed: what went wrong, a line each; waiting: tables that wait, and for what.
     """
 
     warehouse: Warehouse
     run_id: str
     say: Callable[[str], None]
+    again: str
     unbuilt: dict[str, dict[date, str]] = field(default_factory=dict)
     left_as_published: set[str] = field(default_factory=set)
     outcomes: list[stages.Outcome] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Progress:
             self.wait(step, start, end, cause)
             return False
         try:
-            self.outcomes.append(stages.run(self.warehouse, step, start, end, self.run_id, self.say))
+            self.outcomes.append(stages.run(self.warehouse, step, start, end, self.run_id, self.say, self.again))
         except NotRunning:
             raise
         except Exception as error:

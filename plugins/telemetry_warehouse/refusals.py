@@ -1,14 +1,16 @@
 """Why a table cannot be built for some days: each reason is a line that names what is missing and what to run."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 
 from telemetry_warehouse import lineage, runs, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.day_ranges import Days, merged, within, without
 from telemetry_warehouse.errors import Refused
-from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import LOOK_BACK_DAYS, Lineage, Step
-from telemetry_warehouse.runs import Days, days_missing, overlap, text
+from telemetry_warehouse.runs import days_by_table, days_missing, text
 from telemetry_warehouse.schemas import DocumentType, TypeName
 from telemetry_warehouse.tables import Table
 from telemetry_warehouse.type_tables import TypeTables
@@ -20,9 +22,9 @@ def refuse_unfinished(day: date) -> None:
         raise Refused(reason)
 
 
-def refuse_before_every_ping(warehouse: Warehouse, day: date) -> None:
-    """Raises Refused for a day before every ping that was landed: its tables could only be empty."""
-    for reason in before_every_ping(first_pings(warehouse).values(), day, day):
+def refuse_before_every_ping(warehouse: Warehouse, start: date, end: date) -> None:
+    """Raises Refused for days before every ping that was landed: their tables could only be empty."""
+    for reason in before_every_ping(first_pings(warehouse).values(), start, end):
         raise Refused(reason)
 
 
@@ -34,10 +36,13 @@ def refuse_bad_range(warehouse: Warehouse, step: Step, start: date, end: date, p
 
 
 def unfinished(day: date) -> list[str]:
-    today = datetime.now(UTC).date()
-    if day < today:
-        return []
-    return [f"{day} has not ended yet (UTC); the last day that can be built is {today - timedelta(days=1)}"]
+    last = last_ended()
+    return [] if day <= last else [f"{day} has not ended yet (UTC); the last day that can be built is {last}"]
+
+
+def last_ended() -> date:
+    """Yesterday (UTC)."""
+    return datetime.now(UTC).date() - timedelta(days=1)
 
 
 def first_pings(warehouse: Warehouse) -> dict[TypeName, date]:
@@ -65,7 +70,7 @@ def before_every_ping(firsts: Iterable[date], start: date, end: date) -> list[st
         return []
     return [
         f"{text(start, end)} lies before every ping that was landed, the first of which is of {first}: there is nothing"
-        " to build"
+        f" to build; give days from {first} on"
     ]
 
 
@@ -155,16 +160,16 @@ def _missing_inputs(
     wanted = [other.table for other in known.upstream(step)]
     missing = {}
     for table, days in days_missing(published, wanted, start, end).items():
-        soon = days_of(*built_before[table]) if table in built_before else []
-        if left := [day for day in days if day not in soon]:
+        if left := without(days, [built_before[table]] if table in built_before else []):
             missing[table] = left
     firsts = first_pings(warehouse) if missing else {}
     found = []
     for table, days in missing.items():
         first_ping = first_ping_of(known, table, firsts)
-        if days := [day for day in days if first_ping and day >= first_ping]:
+        if first_ping and (left := within(days, (first_ping, date.max))):
+            lacking = (left[0][0], left[-1][1])
             never = f"{step.table} {text(start, end)} reads {table}, which was never built for"
-            found.append(f"{never} {text(days[0], days[-1])}; {_how_to_build(warehouse, types.get(table), days)}")
+            found.append(f"{never} {text(*lacking)}; {_how_to_build(warehouse, types.get(table), lacking)}")
     return found
 
 
@@ -175,11 +180,11 @@ def first_ping_of(known: Lineage, table: str, firsts: Mapping[TypeName, date]) -
     return min((first for name, first in firsts.items() if lineage.stable_table(name) in stable), default=None)
 
 
-def _how_to_build(warehouse: Warehouse, document_type: DocumentType | TypeTables | None, days: list[date]) -> str:
-    if document_type and (lost := expired_in_live(warehouse, document_type, days[0], days[-1])):
-        without = f"`./warehouse night {days[0]} --without {document_type.name} --why TEXT`"
-        return f"{lost[0]}; let it go without that type, day by day: {without}"
-    return f"run `./warehouse backfill {days[0]} {days[-1]}` first"
+def _how_to_build(warehouse: Warehouse, document_type: DocumentType | TypeTables | None, days: Days) -> str:
+    if document_type and (lost := expired_in_live(warehouse, document_type, *days)):
+        again = f"`./warehouse night {days[0]} --without {document_type.name} --why TEXT`"
+        return f"{lost[0]}; let it go without that type, day by day: {again}"
+    return f"run `./warehouse backfill {days[0]} {days[1]}` first"
 
 
 def _gap(warehouse: Warehouse, step: Step, start: date, published: list[dict]) -> list[str]:
@@ -192,8 +197,9 @@ def _gap(warehouse: Warehouse, step: Step, start: date, published: list[dict]) -
     if first_ping is None or yesterday < first_ping:
         return []
     # The days to build first may continue from others that are not there either.
-    everything = runs.published(warehouse, {step.table, *step.inputs.values()}, date(1970, 1, 1), yesterday)
-    while earlier := first_of_gap(step, first, everything):
+    everything = runs.published(warehouse, {step.table, *step.inputs.values()}, date.min, yesterday)
+    gaps = _Gaps(step, everything)
+    while earlier := gaps.first_before(first):
         first = earlier
     first = max(first, first_ping)
     missing = days_missing(everything, step.inputs.values(), first, yesterday)
@@ -206,14 +212,27 @@ def _gap(warehouse: Warehouse, step: Step, start: date, published: list[dict]) -
 
 def first_of_gap(step: Step, start: date, published: list[dict]) -> date | None:
     """The first of the days that a table lacks before `start` and continues from; None where it lacks none."""
-    yesterday, oldest = start - timedelta(days=1), start - timedelta(days=step.carries_days + 1)
-    near = [
-        run
-        for run in published
-        if run["table_name"] in (step.table, *step.inputs.values())
-        and overlap((oldest, yesterday), (run["start_date"], run["end_date"]))
-    ]
-    own = [run["end_date"] for run in near if run["table_name"] == step.table]
-    if not near or (own and max(own) >= yesterday):
-        return None
-    return max(own) + timedelta(days=1) if own else max(oldest, min(run["start_date"] for run in near))
+    return _Gaps(step, published).first_before(start)
+
+
+class _Gaps:
+    """What is built of a table, `own`, and of it or anything that it reads, `near`."""
+
+    def __init__(self, step: Step, published: list[dict]):
+        days = days_by_table(published)
+        self._own = merged(days.get(step.table, ()))
+        self._near = merged(one for table in {step.table, *step.inputs.values()} for one in days.get(table, ()))
+        self._reach = timedelta(days=step.carries_days)
+
+    def first_before(self, start: date) -> date | None:
+        """As first_of_gap."""
+        yesterday = start - timedelta(days=1)
+        oldest = yesterday - self._reach
+        built = bisect_right(self._own, yesterday, key=itemgetter(0))
+        last = self._own[built - 1][1] if built else date.min
+        if last >= yesterday:
+            return None
+        if built and last >= oldest:
+            return last + timedelta(days=1)
+        reaching = self._near[bisect_left(self._near, oldest, key=itemgetter(1)) :][:1]
+        return max(oldest, reaching[0][0]) if reaching and reaching[0][0] <= yesterday else None

@@ -5,15 +5,17 @@ is gone on with, for a week. What was published since it began is not built agai
 pings landed since, an input was published since, or the code has changed.
 """
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 
 from telemetry_warehouse import runs, tables
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.gates.days import days_of
+from telemetry_warehouse.day_ranges import Counted, Days, covers, merged, overlap
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.plan import Plan
-from telemetry_warehouse.runs import overlap
 
 _FORGOTTEN = timedelta(days=7)
 Chunk = tuple[str, date, date]
@@ -75,48 +77,63 @@ def _still_right(warehouse: Warehouse, plan: Plan, since: datetime) -> frozenset
         " FROM monitoring.pipeline_runs WHERE status = 'published' AND started_at >= @since",
         {"since": since},
     )
-    built = [
-        (one.step, row["start_date"], row["end_date"])
+    by_table: dict[str, list[dict]] = {}
+    for row in published:
+        by_table.setdefault(row["table_name"], []).append(row)
+    newest = {
+        one.step.table: runs.newest_stages(by_table.get(one.step.table, ()), (one.start, one.end))
         for one in plan.tables
-        for row in published
-        if row["table_name"] == one.step.table and overlap((row["start_date"], row["end_date"]), (one.start, one.end))
-    ]
-    inputs = runs.published_around(warehouse, built)
-    landed = runs.landed(warehouse, since.date())
+    }
+    built = [(one.step, *days) for one in plan.tables for days in _built(newest[one.step.table])]
+    inputs = runs.times_published(runs.published_around(warehouse, built))
+    landed = _landed(warehouse, since)
     kept: set[Chunk] = set()
-    anew: list[Chunk] = []
+    anew: dict[str, list[Days]] = {}
     for one in plan.tables:
-        own = [row for row in published if row["table_name"] == one.step.table]
+        stages = newest[one.step.table]
+        stand = {days: _unchanged(one.step, days, row, landed, inputs) for days, row in _built(stages).items()}
+        still = merged(days for days, [row] in stages if stand[row["start_date"], row["end_date"]])
+        inputs_anew = anew.keys() & one.step.inputs.values()
+        changed = {table: Counted((days, 1) for days in anew[table]) for table in inputs_anew}
         for start, last in one.chunks(warehouse.settings.backfill_days):
-            newest = [_newest(own, day) for day in days_of(start, last)]
             reads = runs.days_read(one.step, start, last)
-            if (
-                None not in newest
-                and not any(name in reads and overlap(reads[name], (a, b)) for name, a, b in anew)
-                and all(_unchanged(one.step, row, landed, inputs) for row in {id(r): r for r in newest}.values())
-            ):
+            own = anew.setdefault(one.step.table, [])
+            reads_anew = any(changed[table].touching(days) for table, days in reads.items() if table in changed)
+            reads_own = bool(own) and one.step.table in reads and overlap(reads[one.step.table], own[-1])
+            if covers(still, (start, last)) and not reads_anew and not reads_own:
                 kept.add((one.step.table, start, last))
             else:
-                anew.append((one.step.table, start, last))
+                own.append((start, last))
     return frozenset(kept)
 
 
-def _newest(rows: list[dict], day: date) -> dict | None:
-    covering = [row for row in rows if row["start_date"] <= day <= row["end_date"]]
-    return max(covering, key=lambda row: row["token"], default=None)
+def _built(stages: list[tuple[Days, list[dict]]]) -> dict[Days, dict]:
+    """The days of the stages that are the newest of any day, each with its row."""
+    return {(row["start_date"], row["end_date"]): row for _, [row] in stages}
 
 
-def _unchanged(step: Step, row: dict, landed: list[dict], inputs: list[dict]) -> bool:
-    """Whether a publish would be made of the same inputs by the same code; `inputs` as in runs.published_around."""
-    days = (row["start_date"], row["end_date"])
+def _landed(warehouse: Warehouse, since: datetime) -> dict[str, list[tuple[date, datetime]]]:
+    """Stable table → the days of which pings were landed since then, in order, and when the last of these were."""
+    landed: dict[str, list[tuple[date, datetime]]] = {}
+    for row in runs.landed(warehouse, since.date()):
+        landed.setdefault(row["table"], []).append((row["submission_date"], row["landed_at"]))
+    return {table: sorted(days) for table, days in landed.items()}
+
+
+def _unchanged(
+    step: Step,
+    days: Days,
+    row: dict,
+    landed: Mapping[str, list[tuple[date, datetime]]],
+    inputs: Mapping[str, Counted],
+) -> bool:
+    """Whether a publish would be made of the same inputs by the same code; `inputs` as in runs.times_published."""
     if row["checksum"] != step.code:
         return False
     if step.kind == "dedup":
         [read] = runs.days_read(step, *days).values()
-        return not any(
-            one["table"] == step.table
-            and overlap(read, (one["submission_date"], one["submission_date"]))
-            and one["landed_at"] > row["started_at"]
-            for one in landed
-        )
-    return row["inputs_published"] == runs.inputs_published(inputs, step, *days)
+        of_table = landed.get(step.table, [])
+        first = bisect_left(of_table, read[0], key=itemgetter(0))
+        last = bisect_right(of_table, read[1], key=itemgetter(0))
+        return all(landed_at <= row["started_at"] for _, landed_at in of_table[first:last])
+    return row["inputs_published"] == runs.inputs_counted(inputs, step, *days)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
+from operator import itemgetter
 
 from telemetry_warehouse import lineage, projection, runs, stages, tables
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.day_ranges import Days, without
 from telemetry_warehouse.errors import Refused
-from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.gates.publish import publish, whole_days
 from telemetry_warehouse.lineage import Step
 from telemetry_warehouse.tables import Table, quoted
@@ -72,26 +73,28 @@ def revert(
 def _previous(warehouse: Warehouse, table: Table, start: date, end: date) -> list[Restored]:
     warehouse.ensure(tables.from_file("monitoring", "pipeline_runs"))
     published = warehouse.rows(
-        "SELECT run, start_date, end_date, started_at, checksum, IFNULL(excluded, '') AS excluded"
+        "SELECT run, token, start_date, end_date, started_at, checksum, IFNULL(excluded, '') AS excluded"
         " FROM monitoring.pipeline_runs"
-        " WHERE status = 'published' AND table_name = @table AND start_date <= @last AND end_date >= @first"
-        " ORDER BY token DESC, started_at DESC",
+        " WHERE status = 'published' AND table_name = @table AND start_date <= @last AND end_date >= @first",
         {"table": table.id, "first": start, "last": end},
     )
-    changes = []
-    for day in days_of(start, end):
-        of_day = [run for run in published if run["start_date"] <= day <= run["end_date"]]
-        if len(of_day) < 2:
-            times = f"once only, by {of_day[0]['run']}" if of_day else "never"
-            raise Refused(f"{table.id} {day} was published {times}; there is nothing before that to go back to")
-        changes.append((day, of_day[0], of_day[1]))
+    newest = runs.newest_stages(published, (start, end), most=2)
+    never = [(days, []) for days in without([(start, end)], (days for days, _ in newest))]
+    for (day, _), of_days in sorted([*newest, *never], key=itemgetter(0)):
+        if len(of_days) < 2:
+            times = f"published once only, by {of_days[0]['run']}" if of_days else "never published"
+            raise Refused(f"{table.id} {day} was {times}; there is nothing before that to go back to")
     restored = []
-    for (moment, undone, by, checksum, excluded), group in groupby(
-        changes, key=lambda c: (c[1]["started_at"], c[1]["run"], c[2]["run"], c[2]["checksum"], c[2]["excluded"])
-    ):
-        of_group = [day for day, *_ in group]
-        restored.append(Restored(of_group[0], of_group[-1], undone, by, checksum, excluded, moment))
+    for (moment, undone, by, checksum, excluded), group in groupby(newest, key=_change):
+        of_group = [days for days, _ in group]
+        restored.append(Restored(of_group[0][0], of_group[-1][1], undone, by, checksum, excluded, moment))
     return restored
+
+
+def _change(days: tuple[Days, list[dict]]) -> tuple:
+    """What was published last, when, and what it replaced."""
+    _, (last, before) = days
+    return last["started_at"], last["run"], before["run"], before["checksum"], before["excluded"]
 
 
 def _copy(warehouse: Warehouse, table: Table, candidate: str, part: Restored) -> int:

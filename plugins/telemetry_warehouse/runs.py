@@ -1,16 +1,16 @@
 """What monitoring.pipeline_runs says was published, and how stages that failed get there."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
-from telemetry_warehouse import tables
+from telemetry_warehouse import day_ranges, tables
 from telemetry_warehouse.bigquery import Warehouse, text_literal
+from telemetry_warehouse.day_ranges import Counted, Days, without
 from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.gates.days import days_of
 from telemetry_warehouse.lineage import Step, stable_table
 from telemetry_warehouse.schemas import TypeName
 
-Days = tuple[date, date]
 # What is known of the newest stage of a range.
 _OF_NEWEST = {"started_at": "started_at", "ended_at": "ended_at", "excluded": "IFNULL(excluded, '')"}
 
@@ -18,10 +18,6 @@ _OF_NEWEST = {"started_at": "started_at", "ended_at": "ended_at", "excluded": "I
 def text(start: date, end: date) -> str:
     """Days as a person writes them."""
     return str(start) if start == end else f"{start}..{end}"
-
-
-def overlap(one: Days, other: Days) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def chunks(start: date, end: date, size: int) -> list[Days]:
@@ -56,21 +52,33 @@ def published(warehouse: Warehouse, wanted: Collection[str], first: date, last: 
     return [row | {name: row[name][0] for name in _OF_NEWEST} for row in rows]
 
 
-def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
-    """For each table, the days of first..last for which it was never published."""
+def never_built(warehouse: Warehouse, wanted: Collection[str], first: date, last: date) -> dict[str, list[Days]]:
+    """For each table, the days of first..last for which it was never published, as ranges."""
     return days_missing(published(warehouse, wanted, first, last), wanted, first, last)
 
 
-def days_missing(found: list[dict], wanted: Collection[str], first: date, last: date) -> dict[str, list[date]]:
-    """For each table, the days of first..last that are in none of the stages `found`, which are as in `published`.
+def days_missing(found: list[dict], wanted: Collection[str], first: date, last: date) -> dict[str, list[Days]]:
+    """For each table, the ranges of first..last that are in none of the stages `found`, which are as in `published`.
 
     A day that is excluded is not missing: it is built without the type.
     """
-    built = {table: set() for table in wanted}
+    built = days_by_table(found)
+    return {table: without([(first, last)], built.get(table, ())) for table in wanted}
+
+
+def days_by_table(found: list[dict]) -> dict[str, list[Days]]:
+    """Table → the days of each of its stages and exclusions."""
+    days: dict[str, list[Days]] = {}
     for run in found:
-        if run["table_name"] in built:
-            built[run["table_name"]].update(days_of(run["start_date"], run["end_date"]))
-    return {table: [day for day in days_of(first, last) if day not in days] for table, days in built.items()}
+        days.setdefault(run["table_name"], []).append((run["start_date"], run["end_date"]))
+    return days
+
+
+def newest_stages(found: Iterable[dict], days: Days, most: int = 1) -> list[tuple[Days, list[dict]]]:
+    """The days on which stages, rows of monitoring.pipeline_runs, were published, as ranges of the same newest ones,
+    newest first, and at most so many."""
+    rows = sorted(found, key=lambda row: (row["token"], row["started_at"]), reverse=True)
+    return day_ranges.newest((((row["start_date"], row["end_date"]), row) for row in rows), days, most)
 
 
 def newest(found: list[dict], table: str, first: date, last: date) -> dict[date, dict]:
@@ -127,12 +135,20 @@ def published_around(warehouse: Warehouse, wanted: Iterable[tuple[Step, date, da
 def inputs_published(found: list[dict], step: Step, start: date, end: date) -> int:
     """How often what a stage reads has been published or excluded, on any of the days that it reads; `found` as in
     `published`."""
-    read = days_read(step, start, end)
-    return sum(
-        run["times"]
-        for run in found
-        if run["table_name"] in read and overlap(read[run["table_name"]], (run["start_date"], run["end_date"]))
-    )
+    return inputs_counted(times_published(found), step, start, end)
+
+
+def times_published(found: list[dict]) -> dict[str, Counted]:
+    """Table → how often its days were published or excluded."""
+    times: dict[str, list[tuple[Days, int]]] = {}
+    for run in found:
+        times.setdefault(run["table_name"], []).append(((run["start_date"], run["end_date"]), run["times"]))
+    return {table: Counted(of_table) for table, of_table in times.items()}
+
+
+def inputs_counted(times: Mapping[str, Counted], step: Step, start: date, end: date) -> int:
+    """As inputs_published, of what times_published has counted: for many stages that read the same."""
+    return sum(times[table].touching(days) for table, days in days_read(step, start, end).items() if table in times)
 
 
 def record_failure(warehouse: Warehouse, row: dict, error: Exception) -> None:

@@ -5,17 +5,20 @@ from pathlib import Path
 
 from telemetry_warehouse import schemas
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import Refused, SettingsError
+from telemetry_warehouse.errors import Refused, SettingsError, WarehouseError
 from telemetry_warehouse.fields import beyond_limits
+from telemetry_warehouse.gates import sense
 from telemetry_warehouse.schemas import DocumentType
+from telemetry_warehouse.wording import count
 
 
 def check(warehouse: Warehouse, directories: Iterable[Path], say: Callable[[str], None]) -> None:
     """Says of each document type what would be new, or why it is refused; changes nothing.
 
     Raises Refused, with every reason, where a schema cannot be used, is beyond a limit of BigQuery's, or changes what a
-    table cannot change.
+    table cannot change, and where no gate could judge an expectation beside it.
     """
+    directories = list(directories)
     for directory in directories:
         if not Path(directory).is_dir():
             raise SettingsError(f"{directory} is not a directory of schemas")
@@ -25,10 +28,15 @@ def check(warehouse: Warehouse, directories: Iterable[Path], say: Callable[[str]
         try:
             if fault := types.faults.get(subject):
                 raise Refused(str(fault))
-            say(f"{subject}: {_changes(warehouse, types[subject])}")
-        except Refused as refusal:
+            changes = _changes(warehouse, types[subject])
+            own = sense.own_expectations(types[subject], directories)
+            say(f"{subject}: {changes}" + (f"; {count(own, 'expectation')} of its own" if own else ""))
+        except WarehouseError as refusal:
             refused.append(str(refusal))
             say(f"{subject}: refused: {refusal}")
+    for line in schemas.expectations_without_schema(directories):
+        refused.append(line)
+        say(f"refused: {line}")
     if refused:
         raise Refused("; ".join(dict.fromkeys(refused)))
 

@@ -13,6 +13,9 @@ says how long its rows are kept and where the normalised columns come from:
       channel: application.channel
       os: environment.system.os.name
       country: country
+
+and an optional `<type>.<version>.expectations.yml` what its stable table's gate expects beside what it expects of all:
+docs/gates.md. That stops no ping: what is wrong with it stops the stage of its own table.
 """
 
 import re
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.fields import Field, SchemaError, from_schema
-from telemetry_warehouse.files import FileError, read_json, read_yaml
+from telemetry_warehouse.files import FileError, Placed, read_json, read_mappings, read_yaml
 from telemetry_warehouse.privacy import redacted_schema, redaction
 from telemetry_warehouse.validators import compile_schema
 
@@ -168,6 +171,37 @@ def list_types(directories: Iterable[Path]) -> list[TypeName]:
     """Every document type by the names of the files alone, also of files that cannot be used; opens none of them."""
     files, faults = _files(directories)
     return sorted({*files, *(name for name in faults if isinstance(name, TypeName))})
+
+
+def expectations_of(directories: Iterable[Path], name: TypeName) -> list[Placed]:
+    """What the file beside a type's schema expects of its stable table alone; nothing where there is no such file.
+
+    Raises FileError, naming the line, for a file of another shape.
+    """
+    path = _files(directories)[0].get(name)
+    own = path and path.with_name(_own_expectations(name))
+    if own is None or not own.exists():
+        return []
+    try:
+        return read_mappings(own, "expectations")
+    except OSError as error:
+        raise FileError(f"{own} cannot be read: {error.strerror}") from error
+
+
+def expectations_without_schema(directories: Iterable[Path]) -> list[str]:
+    """What is wrong with the names of files of expectations: a line for each that belongs to no schema."""
+    directories = list(directories)
+    known = {path.with_name(_own_expectations(name)) for name, path in _files(directories)[0].items()}
+    found = [path for directory in directories for path in sorted(Path(directory).glob("*/*/*.expectations.yml"))]
+    return [
+        f"{path} belongs to no schema beside it; name it <type>.<version>.expectations.yml"
+        for path in found
+        if path not in known
+    ]
+
+
+def _own_expectations(name: TypeName) -> str:
+    return f"{name.type}.{name.version}.expectations.yml"
 
 
 def load(directories: Iterable[Path]) -> Types:

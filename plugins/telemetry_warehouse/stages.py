@@ -8,10 +8,11 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from google.cloud import bigquery
 
@@ -61,17 +62,25 @@ class Built:
 
 
 def run(
-    warehouse: Warehouse, step: Step, start: date, end: date, run_id: str, say: Callable[[str], None] = print
+    warehouse: Warehouse,
+    step: Step,
+    start: date,
+    end: date,
+    run_id: str,
+    say: Callable[[str], None] = print,
+    again: str = "",
 ) -> Outcome:
     """Builds, gates and publishes `step`'s table for start..end.
 
+    `again`: what people are told to run where it fails; a backfill of the table and what follows, if nothing is given.
     Raises Refused (sources missing or expired, or the table locked), GateFailed (nothing published), or what dbt and
     BigQuery raise; every ending is a row of monitoring.pipeline_runs, and of a failure people are told once.
     """
     try:
         return _run(warehouse, step, start, end, run_id, say)
     except Exception as error:
-        notify_failed_stage(warehouse, step.table, start, end, error, say)
+        again = again or f"./warehouse backfill {start} {end} --select {step.name}+"
+        notify_failed_stage(warehouse, step.table, start, end, error, again, say)
         raise
 
 
@@ -145,7 +154,7 @@ def without_excluded(
 def definition(warehouse: Warehouse, step: Step) -> Table:
     """The table that a step publishes, with the expectations of its gate."""
     if step.kind == "dedup":
-        return _with_expectations(type_tables.of(warehouse, step.table).stable, "dedup")
+        return stable_definition(type_tables.of(warehouse, step.table), warehouse.settings.schemas)
     node = step.node
     config = node["config"]
     meta = config.get("meta") or node.get("meta", {})
@@ -164,6 +173,13 @@ def definition(warehouse: Warehouse, step: Step) -> Table:
         column_meta={name: c["config"].get("meta", {}) for name, c in node["columns"].items()},
         expectations_file=f"dbt_project/{_yaml_of(node)}",
     )
+
+
+def stable_definition(tables_of_type: schemas.DocumentType | TypeTables, directories: Iterable[Path]) -> Table:
+    """A stable table, with the expectations of every type and those of its own, which stand beside its schema."""
+    table = _with_expectations(tables_of_type.stable, "dedup")
+    own = schemas.expectations_of(directories, tables_of_type.name)
+    return replace(table, expectations=(*table.expectations, *own))
 
 
 def live_definition(tables_of_type: schemas.DocumentType | TypeTables) -> Table:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 import orjson
 
-from telemetry_warehouse import lineage, tables
+from telemetry_warehouse import lineage, refusals, tables
 from telemetry_warehouse.bigquery import Warehouse, text_literal
 from telemetry_warehouse.errors import NotPassed, Refused, WarehouseError
 from telemetry_warehouse.gates import overrides
@@ -107,7 +107,11 @@ def judgement(warehouse: Warehouse, name: str, day: date) -> Judgement:
         raise WarehouseError(f"no table {name!r} has a gate; there are {', '.join(known)}")
     found = judgements(warehouse, day, [table]).get(table)
     if found is None:
-        raise Refused(f"no gate has judged {table} {day}; `./warehouse night {day}` builds and judges it")
+        again = f"backfill {day} {day}" if day < refusals.last_ended() else f"night {day}"
+        firsts = refusals.first_pings(warehouse).values()
+        never = refusals.unfinished(day) + refusals.before_every_ping(firsts, day, day)
+        what = never[0] if never else f"`./warehouse {again}` builds and judges it"
+        raise Refused(f"no gate has judged {table} {day}; {what}")
     return found
 
 
@@ -153,16 +157,32 @@ def let_through(
         raise Refused(f"{expectation} {verdicts[expectation]} for {found.table} {day}: there is nothing to let through")
     overrides.record(warehouse, found.table, expectation, override)
     say(f"recorded: {found.table}, {expectation}: {override.line}")
-    again = f"night {day}" if found.start == found.end else f"backfill {found.start} {found.end}"
-    say(f"nothing is published yet; run it again: ./warehouse {again}")
+    say(f"nothing is published yet; run it again: ./warehouse {_again(warehouse, found)}")
+
+
+def _again(warehouse: Warehouse, found: Judgement) -> str:
+    """The command that judges the same days again and publishes them, or stages them, as the run meant to.
+
+    Runs of the command line are named after it (cli._run_id); of a night under Airflow it is the night by hand.
+    """
+    if found.start == found.end and not found.run.startswith(("backfill-", "stage-")):
+        return f"night {found.start}"
+    table = _built_with(warehouse).get(found.table, found.table).split(".")[1]
+    staged = " --stage" if found.run.startswith("stage-") else ""
+    return f"backfill {found.start} {found.end} --select {table}+{staged}"
+
+
+def _built_with(warehouse: Warehouse) -> dict[str, str]:
+    """Live table → the stable table in whose stage it is judged."""
+    steps = lineage.load(warehouse.settings).steps
+    return {step.inputs["live"]: step.table for step in steps if step.kind == "dedup"}
 
 
 def _stages_since(warehouse: Warehouse, found: Judgement, day: date) -> list[dict]:
     """The stages of the day that ended after it was judged; a live table is judged in its stable table's."""
     runs = tables.from_file("monitoring", "pipeline_runs")
     warehouse.ensure(runs)
-    steps = lineage.load(warehouse.settings).steps
-    stable = {step.inputs["live"]: step.table for step in steps if step.kind == "dedup"}
+    stable = _built_with(warehouse)
     return warehouse.rows(
         f"SELECT table_name, status, ended_at, run, error FROM {runs.id} WHERE table_name = @table"
         " AND start_date <= @day AND end_date >= @day AND ended_at >= @checked ORDER BY ended_at",

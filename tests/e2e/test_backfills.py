@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from telemetry_warehouse import backfill, digest, lineage, night, plan, resume, stages
+from telemetry_warehouse.errors import NotAllBuilt
 from telemetry_warehouse.estimate import estimate
 from telemetry_warehouse.forecast import forecast
 from telemetry_warehouse.landing import land
@@ -169,7 +170,14 @@ def test_a_missed_night_that_fails_is_told_once_and_caught_up_as_soon_as_it_is_m
         [failed] = night.rebuild_earlier_days(chain, today, run, said.append).failed
         assert failed.startswith(f"{stable.table} 2024-08-02..2024-08-03 failed its gate") and "never_holds" in failed
         assert published(chain, run) == []
-    assert len([line for line in said if line.startswith("notice: ")]) == 1
+    [notice] = [line for line in said if line.startswith("notice: ")]
+    assert notice.endswith(f" Run again: ./warehouse night {today}")
+    one_day = plan.make(chain, date(2024, 8, 2), date(2024, 8, 2), stable.table)
+    with pytest.raises(NotAllBuilt):
+        backfill.run(chain, one_day, "stopped too", said.append)
+    resume.end(chain, one_day, "stopped too")
+    [_, notice] = [line for line in said if line.startswith("notice: ")]
+    assert notice.endswith(f" Run again: ./warehouse backfill 2024-08-02 2024-08-02 --select {stable.table}")
     monkeypatch.undo()
     assert night.rebuild_earlier_days(chain, today, "mended", quiet).failed == []
     [mended] = published(chain, "mended")

@@ -97,7 +97,7 @@ def test_a_revert_brings_back_what_was_there_before_and_a_second_one_undoes_it(c
 
 def test_what_cannot_be_reverted_is_refused(chain, simulated):
     never = date(2020, 1, 1)
-    with pytest.raises(Refused, match="active_users_v1 2020-01-01 was published never; there is nothing before"):
+    with pytest.raises(Refused, match="active_users_v1 2020-01-01 was never published; there is nothing before"):
         revert.revert(chain, step(chain, "active_users_v1"), never, never, "undo", quiet)
     with pytest.raises(Refused, match="row per app_name and client_id over all days and no days to restore"):
         revert.revert(chain, step(chain, "clients_first_seen_v1"), LAST, LAST, "undo", quiet)

@@ -4,6 +4,7 @@ import pytest
 
 from telemetry_warehouse import schemas, stages
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.gates import sense
 from telemetry_warehouse.gates.expectations import parse, pings
 from telemetry_warehouse.settings import Settings
 from telemetry_warehouse.tables import Table, column
@@ -118,3 +119,9 @@ def test_the_expectations_of_live_tables_make_sense():
         table = stages.live_definition(document_type)
         assert "critical" in {e.severity for e in parse(table, stages.live_inputs(document_type))}
         assert table.expectations_file == "sql/live.yml"
+
+
+def test_the_expectations_of_single_types_make_sense():
+    directories = Settings.load().schemas
+    own = {str(t.name): sense.own_expectations(t, directories) for t in schemas.load(directories).values()}
+    assert own["fleet/flight/1"] == 2 and schemas.expectations_without_schema(directories) == []

@@ -8,7 +8,7 @@ from google.api_core.exceptions import BadRequest
 
 from telemetry_warehouse import schemas, stages, tables
 from telemetry_warehouse.errors import GateFailed, WarehouseError
-from telemetry_warehouse.gates import history
+from telemetry_warehouse.gates import by_day, history
 from telemetry_warehouse.gates.judge import judge
 from telemetry_warehouse.gates.publish import announce, publish
 from telemetry_warehouse.tables import Table, column, quoted
@@ -220,17 +220,48 @@ def test_messages_that_fail_more_than_before_are_seen_until_they_are_landed_agai
     assert failing(4) == ["most_messages_land"]
 
 
-def test_an_expectation_that_cannot_be_evaluated_is_an_error_and_no_verdict(warehouse, rows):
-    queries = {"holds": "SELECT client_id FROM {candidate} WHERE FALSE", "typo": "SELECT no_such FROM {candidate}"}
-    expected = tuple({"name": name, "query": query} for name, query in queries.items())
-    table = dataclasses.replace(ROWS, expectations=expected)
-    candidate = candidate_of(warehouse, "typo", ("DATE '2013-02-01'", "'a'", 1))
-    with pytest.raises(WarehouseError, match="^typo on .* could not be evaluated: .*no_such"):
-        judge(warehouse, table, candidate, {}, DAY, DAY, "run-typo")
-    as_it_runs = "SELECT client_id FROM {candidate} WHERE ERROR(CONCAT('as it runs ', client_id)) > 0"
-    table = dataclasses.replace(ROWS, expectations=(expected[0], {"name": "fails", "query": as_it_runs}))
-    with pytest.raises(WarehouseError, match="^holds, fails on .* could not be evaluated: .*as it runs"):
-        judge(warehouse, table, candidate, {}, DAY, DAY, "run-fails")
+HOLDS = {"name": "holds", "query": "SELECT client_id FROM {candidate} WHERE FALSE"}
+AS_IT_RUNS = "SELECT client_id FROM {candidate} WHERE ERROR(CONCAT('as it runs ', client_id)) > 0"
+REGEX = {"type": "expect_column_values_to_match_regex", "column": "client_id"}
+STANDS_OUT = {"type": "expect_no_row_to_stand_out", "share": 0.1, "severity": "warning"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"name": "wrong", "query": "SELECT no_such FROM {candidate}"}, "no_such"),
+        ({"name": "wrong", "query": AS_IT_RUNS}, "as it runs a"),
+        # These are counted in one query with the other types.
+        (REGEX | {"name": "wrong", "regex": "(a"}, "missing ): (a"),
+        (STANDS_OUT | {"name": "wrong", "of": "no_such"}, "Unrecognized name: no_such"),
+        (STANDS_OUT | {"name": "wrong", "of": "CAST(ERROR('as it runs') AS INT64)"}, "as it runs"),
+        ({"name": "wrong", "type": "expect_column_values_to_not_be_null", "column": "gone"}, '"gone"'),
+    ],
+)
+def test_an_expectation_that_cannot_be_evaluated_is_named_with_its_reason_once(warehouse, rows, wrong, reason):
+    table = dataclasses.replace(
+        ROWS,
+        columns=(*ROWS.columns, column("gone", "STRING")),
+        expectations=(*ROWS.expectations, HOLDS, wrong),
+        expectations_file="sql/rows.yml",
+    )
+    candidate = candidate_of(warehouse, "wrong", ("DATE '2013-02-01'", "'a'", 1))
+    with pytest.raises(WarehouseError) as raised:
+        judge(warehouse, table, candidate, {}, DAY, DAY, "run-wrong")
+    said = str(raised.value)
+    assert said.startswith(f"{ROWS.id} {DAY}..{DAY}: expectation wrong could not be evaluated: ")
+    assert said.count(reason) == 1 and "SELECT" not in said and said.count("evaluated") == 1
+    assert "; see sql/rows.yml. The candidate is kept: " in said
+
+
+def test_only_what_is_wrong_with_a_query_itself_is_looked_for_in_one_expectation():
+    said = {"invalidQuery": "Unrecognized name: x", "bytesBilledLimitExceeded": "Query exceeded limit"}
+    failed = {
+        why: by_day.QueryFailed(BadRequest(text, [{"reason": why, "message": text}])) for why, text in said.items()
+    }
+    assert {why: str(one) for why, one in failed.items()} == said
+    assert [one.is_refusal for one in failed.values()] == [True, False]
+    assert not by_day.QueryFailed(ConnectionError("no answer")).is_refusal
 
 
 def test_publishing_replaces_exactly_the_days_of_the_range(warehouse, rows):

@@ -208,6 +208,20 @@ def test_a_failed_day_is_told_shown_let_through_by_a_review_and_seen_as_such(fai
     assert "one_row_per_document_and_day" in text and "passed this gate, but its last stage failed" in error
 
 
+@pytest.mark.parametrize(
+    ("run", "again"),
+    [
+        ("night-2014-05-01-host-1", f"night {DAY}"),
+        ("scheduled__2014-05-02", f"night {DAY}"),
+        (f"backfill-{DAY}-{DAY}-host-1", f"backfill {DAY} {DAY} --select main_v4+"),
+        ("stage-1", f"backfill {DAY} {DAY} --select main_v4+ --stage"),
+    ],
+)
+def test_what_was_let_through_is_run_again_by_what_ran_it(prepared_home, warehouse, run, again):
+    found = verdicts.Judgement(LIVE, DAY, DAY, run, "", datetime.now(UTC), ())
+    assert verdicts._again(warehouse, found) == again
+
+
 def test_a_table_without_a_gate_is_named(prepared_home, warehouse):
     for name in ("derived.nothing_v1", "nothing_v1"):
         with pytest.raises(WarehouseError, match="nothing_v1.*there are .*derived.clients_daily_v1"):

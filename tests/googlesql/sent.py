@@ -20,6 +20,7 @@ from telemetry_warehouse import (
     runs,
     stages,
     summary,
+    tables,
     verdicts,
 )
 from telemetry_warehouse.bigquery import Warehouse
@@ -101,6 +102,10 @@ def by_commands(settings: Settings) -> dict[str, str]:
     warehouse = Warehouse(replace(settings, dedup_slices=2))
     for table in other_tables(settings):
         warehouse.ensure(table)
+    # Of days before the first ping, and where none was landed, there is no plan.
+    landing, kept = tables.from_file("monitoring", "landing"), {"cycle_id": "googlesql", "landed_date": DAY}
+    of_a_type = {"document_namespace": "telemetry", "document_type": "main", "document_version": "4"}
+    warehouse.load_rows(landing, [kept | of_a_type | {"submission_date": DAY, "received": 1, "landed": 1, "failed": 0}])
     steps = lineage.load(settings).steps
     of_each_kind = {(step.kind, step.reads_yesterday): step for step in steps}.values()
     with _written_down(and_sent=True) as texts, pytest.MonkeyPatch.context() as patch:
@@ -126,4 +131,5 @@ def by_commands(settings: Settings) -> dict[str, str]:
         _resume(warehouse)
         exclusions.record_ended(warehouse, DAY, "googlesql")
         errors.expire(warehouse)
+    warehouse.query(f"DELETE FROM {landing.id} WHERE landed_date = '{DAY}' AND cycle_id = 'googlesql'")
     return texts

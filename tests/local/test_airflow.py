@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.errors import NotRunning, SettingsError, WarehouseError
 from telemetry_warehouse.local import airflow, airflow_supervisor, ports, processes
 from telemetry_warehouse.local.airflow_api import AirflowApi
+from telemetry_warehouse.settings import Settings
+from tests.support import command, succeed
 
 
 @pytest.fixture
@@ -75,6 +77,43 @@ def test_it_listens_on_this_machine_only(airflow_home):
         listening += [row[1] for row in rows if row[3] == "0A" and row[9] in sockets]
     port = ports.remembered(airflow_home.home)["airflow"]
     assert listening == [f"0100007F:{port:04X}"]
+
+
+def test_airflows_own_command_works_in_the_home_as_it_runs(airflow_home, api):
+    listed = succeed(airflow_home, "airflow", "dags", "list", "--output", "json")
+    # Before it Airflow may write of what it has not found.
+    assert "probe" in {dag["dag_id"] for dag in json.loads(listed.stdout.splitlines()[-1])}
+    # Airflow of this home was started with another folder than the project's.
+    config = succeed(airflow_home, "airflow", "config", "get-value", "core", "dags_folder")
+    folder = config.stdout.splitlines()[-1]
+    assert (Path(folder) / "probe.py").exists()
+
+
+def test_arguments_of_airflow_are_its_own_and_so_is_its_exit_status(airflow_home):
+    helped = succeed(airflow_home, "airflow", "dags", "list", "--help")
+    assert "airflow dags list" in helped.stdout and "./warehouse" not in helped.stdout
+    refused = command(airflow_home, "airflow", "dags", "nonsense", "--")
+    assert refused.returncode == 2 and "nonsense" in refused.stderr and "warehouse:" not in refused.stderr
+
+
+def test_without_a_database_of_airflow_a_line_says_what_to_do(airflow_home):
+    with airflow._database(airflow_home) as cursor:
+        cursor.execute("COMMENT ON DATABASE airflow IS NULL")
+        try:
+            done = command(airflow_home, "airflow", "dags", "list")
+        finally:
+            cursor.execute("COMMENT ON DATABASE airflow IS %s", (airflow._installed(),))
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"Airflow's database of {airflow_home.home} was never prepared" in done.stderr and "make run" in done.stderr
+
+
+def test_where_no_airflow_of_the_home_is_meant_a_line_says_so(tmp_path):
+    home = {"WAREHOUSE_HOME": str(tmp_path)}
+    with pytest.raises(NotRunning, match=f"PostgreSQL of {tmp_path} is not running; start it with `./warehouse up`"):
+        airflow.run_command(Settings.load(home), ["dags", "list"])
+    cloud = {"WAREHOUSE_PROJECT": "acme", "WAREHOUSE_LOCK_URL": "postgresql://locks/warehouse"}
+    with pytest.raises(SettingsError, match="WAREHOUSE_PROJECT is acme: Airflow is your own there"):
+        airflow.run_command(Settings.load(home | cloud), ["dags", "list"])
 
 
 def test_a_start_while_it_runs_leaves_it_as_it_is(airflow_home):

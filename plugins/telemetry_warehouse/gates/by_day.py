@@ -16,7 +16,9 @@ from typing import ClassVar
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
 
 import sqlalchemy
+from google.api_core.exceptions import GoogleAPIError
 from great_expectations.core.metric_function_types import MetricPartialFunctionTypeSuffixes
+from great_expectations.exceptions import GreatExpectationsError
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.expectations.expectation import BatchExpectation
 from great_expectations.expectations.metrics.metric_provider import MetricProvider, metric_value
@@ -24,6 +26,7 @@ from great_expectations.expectations.registry import get_metric_provider
 from great_expectations.validator.metric_configuration import MetricConfiguration
 
 from telemetry_warehouse.bigquery import text_literal
+from telemetry_warehouse.errors import one_line
 from telemetry_warehouse.gates import days
 from telemetry_warehouse.gates.literals import condition_sql
 from telemetry_warehouse.tables import quoted
@@ -38,10 +41,57 @@ CONDITION = MetricPartialFunctionTypeSuffixes.CONDITION.value
 _VALUE_LENGTH = f"column_values.value_length.{MetricPartialFunctionTypeSuffixes.MAP.value}"
 
 
+# What BigQuery says of a query that is wrong itself, whatever else there is to do.
+_REFUSALS = ("accessDenied", "invalid", "invalidQuery", "notFound")
+# Great Expectations hands on of an exception no more than its text: what we say ourselves names what is at fault.
+UNEVALUATED = "could not be evaluated"
+
+
+class QueryFailed(Exception):
+    """BigQuery has not answered a query of a gate; the text is its reason and the job, which has the SQL.
+
+    is_refusal: the query is wrong itself, and so one of the expectations in it.
+    """
+
+    def __init__(self, error: Exception):
+        said = (getattr(error, "errors", None) or [{}])[0]
+        job = getattr(error, "query_job", None)
+        super().__init__(one_line(said.get("message") or error) + (f" (BigQuery job {job.job_id})" if job else ""))
+        self.is_refusal = said.get("reason") in _REFUSALS
+
+
+class Unevaluated(Exception):
+    """Expectations of a gate that have no verdict, and why."""
+
+
 def _rows(engine: SqlAlchemyExecutionEngine, sql: str) -> list:
-    with engine.get_connection() as connection:
-        # The driver halves them again: it takes every statement for one to be formatted.
-        return connection.exec_driver_sql(sql.replace("%", "%%")).fetchall()
+    try:
+        with engine.get_connection() as connection:
+            # The driver halves them again: it takes every statement for one to be formatted.
+            return connection.exec_driver_sql(sql.replace("%", "%%")).fetchall()
+    except sqlalchemy.exc.DBAPIError as error:
+        raise QueryFailed(error.orig.args[0] if error.orig.args else error.orig) from error
+    except (GoogleAPIError, OSError) as error:
+        raise QueryFailed(error) from error
+
+
+def _rows_for_many(engine: SqlAlchemyExecutionEngine, sql: str, single: dict[str, str], what: str) -> list:
+    """The rows of a query that is asked for many expectations at once, `what` for short.
+
+    `single`: what it asks for each, by its name. Raises Unevaluated, naming the first of them that BigQuery refuses by
+    itself.
+    """
+    try:
+        return _rows(engine, sql)
+    except QueryFailed as failed:
+        if not failed.is_refusal:
+            raise Unevaluated(f"{what} {UNEVALUATED}: {failed}") from failed
+        for name, own in single.items():
+            try:
+                _rows(engine, own)
+            except QueryFailed as of_one:
+                raise Unevaluated(f"expectation {name} {UNEVALUATED}: {of_one}") from of_one
+        raise Unevaluated(f"{what} {UNEVALUATED}, but each of them by itself: {failed}") from failed
 
 
 def counting_query(about: dict, conditions: dict[str, str]) -> str:
@@ -59,6 +109,13 @@ def counting_query(about: dict, conditions: dict[str, str]) -> str:
         return f"{counts} ORDER BY __day, __app"
     counts = f"{counts} UNION ALL {_values_query(about, len(counted))}"
     return f"SELECT * FROM ({counts}) ORDER BY __day, __app, __name, __rows DESC, __value"
+
+
+def _alone(about: dict, conditions: dict[str, str], name: str) -> tuple[dict, dict[str, str]]:
+    """What is counted for one expectation alone."""
+    own = about["counted"][name]
+    counted = {kind: {key: about[kind][key] for key in own[kind]} for kind in ("measures", "values")}
+    return about | counted, {name: conditions[name]} if name in conditions else {}
 
 
 def _values_query(about: dict, measures: int) -> str:
@@ -118,17 +175,22 @@ class ByDay(MetricProvider):
         for name, asked in about["conditions"].items():
             provider, condition = get_metric_provider(asked["metric"], execution_engine)
             length = sqlalchemy.func.length(sqlalchemy.column(asked["column"]))
-            broken, *_ = condition(
-                cls=provider,
-                execution_engine=execution_engine,
-                metric_domain_kwargs=metric_domain_kwargs | {"column": asked["column"]},
-                metric_value_kwargs=asked["values"],
-                metrics=metrics | {_VALUE_LENGTH: (length, None, None)},
-                runtime_configuration={},
-            )
+            try:
+                broken, *_ = condition(
+                    cls=provider,
+                    execution_engine=execution_engine,
+                    metric_domain_kwargs=metric_domain_kwargs | {"column": asked["column"]},
+                    metric_value_kwargs=asked["values"],
+                    metrics=metrics | {_VALUE_LENGTH: (length, None, None)},
+                    runtime_configuration={},
+                )
+            except GreatExpectationsError as error:
+                raise Unevaluated(f"expectation {name} {UNEVALUATED}: {one_line(error)}") from error
             conditions[name] = condition_sql(broken, types[asked["column"]])
         names = [*about["measures"], *conditions]
-        found = _rows(execution_engine, counting_query(about, conditions))
+        single = {name: counting_query(*_alone(about, conditions, name)) for name in about["counted"]}
+        what = f"what {len(single)} expectations count"
+        found = _rows_for_many(execution_engine, counting_query(about, conditions), single, what)
         profile = {
             (day, app): {days.ROWS: rows} | {name: n or 0 for name, n in zip(names, counts, strict=True)}
             for day, app, rows, *counts, _, column, _ in found
@@ -164,7 +226,8 @@ class DaysBefore(MetricProvider):
     def _sqlalchemy(cls, execution_engine, metric_value_kwargs, metrics, **_):  # noqa: N805
         passed: dict = {}
         query = days_before_query(metric_value_kwargs["about"])
-        for when, day, incomplete, app, rows, measures in _rows(execution_engine, query):
+        found = _rows_for_many(execution_engine, query, {}, "what holds its days against those before")
+        for when, day, incomplete, app, rows, measures in found:
             counts = {days.ROWS: rows} | {measure["name"]: measure["value"] for measure in measures}
             passed.setdefault((when, day, incomplete), []).append((day, app, counts))
         return [(incomplete, profile) for (_, _, incomplete), profile in passed.items()]
@@ -179,9 +242,11 @@ class RowsNotExpected(MetricProvider):
 
     @metric_value(engine=SqlAlchemyExecutionEngine)
     def _sqlalchemy(cls, execution_engine, metric_value_kwargs, metrics, **_):  # noqa: N805
-        queries = metric_value_kwargs["queries"]
+        queries, day = metric_value_kwargs["queries"], metric_value_kwargs["day"]
         names, found = list(queries), {name: [] for name in queries}
-        for number, *of_day in _rows(execution_engine, rows_query(queries.values(), metric_value_kwargs["day"])):
+        single = {name: rows_query([query], day) for name, query in queries.items()}
+        what = f"the queries of {', '.join(queries)}"
+        for number, *of_day in _rows_for_many(execution_engine, rows_query(queries.values(), day), single, what):
             found[names[number]].append(tuple(of_day))
         return found
 

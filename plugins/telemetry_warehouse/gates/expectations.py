@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from telemetry_warehouse.bigquery import text_literal
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.files import Placed
 from telemetry_warehouse.no_clients import no_clients
 from telemetry_warehouse.tables import Table, quoted
 
@@ -36,7 +37,7 @@ class Expectation:
 
     `condition`: the metric, column and arguments with which Great Expectations says which rows break it; `measures`:
     what else it needs counted, name → SQL aggregate; `values`: columns whose values it needs counted → what a row
-    stands for, in SQL.
+    stands for, in SQL; `place`: the file that it is written in, with the line where that is known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Expectation:
     condition: dict | None = None
     measures: dict[str, str] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
+    place: str = ""
 
     def build(self, about: dict, queries: dict[str, str]):
         """The Great Expectations object. `about` and `queries`: see judge.py."""
@@ -111,26 +113,34 @@ def parse(table: Table, inputs: Collection[str]) -> list[Expectation]:
 
     Raises WarehouseError, naming the file, for a severity, type, argument, column or name that does not exist.
     """
-    parsed = [_parse_one(table, dict(entry), inputs) for entry in table.expectations]
-    names = [expectation.name for expectation in parsed]
-    for name in names:
-        if names.count(name) > 1:
-            raise _refusal(table, name, "is there twice; give one of the two another `name`")
+    parsed = [_parse_one(table, entry, inputs) for entry in table.expectations]
+    names = set()
+    for expectation in parsed:
+        if expectation.name in names:
+            what = "is there twice; give one of the two another `name`"
+            raise _refusal(table, expectation.place, expectation.name, what)
+        names.add(expectation.name)
     return parsed
 
 
-def _refusal(table: Table, name: object, what: str) -> WarehouseError:
-    where = f"{table.expectations_file}: " if table.expectations_file else ""
-    return WarehouseError(f"{where}{table.id}: expectation {name} {what}")
+def _refusal(table: Table, place: str, name: object, what: str) -> WarehouseError:
+    return WarehouseError(f"{f'{place}: ' if place else ''}{table.id}: expectation {name} {what}")
 
 
-def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectation:
-    def refuse(what: str) -> WarehouseError:
-        return _refusal(table, entry.get("name") or entry.get("type") or entry, what)
+def _place(table: Table, entry: dict, key: str | None = None) -> str:
+    """Where an entry stands: its own file, with the line of a key where that is known, or the table's."""
+    return entry.place(key) if isinstance(entry, Placed) else table.expectations_file
+
+
+def _parse_one(table: Table, written: dict, inputs: Collection[str]) -> Expectation:
+    entry = dict(written)
+
+    def refuse(what: str, key: str | None = None) -> WarehouseError:
+        return _refusal(table, _place(table, written, key), entry.get("name") or entry.get("type") or entry, what)
 
     severity = entry.get("severity", "critical")
     if severity not in SEVERITIES:
-        raise refuse(f"has severity {severity!r}; give one of {', '.join(SEVERITIES)}")
+        raise refuse(f"has severity {severity!r}; give one of {', '.join(SEVERITIES)}", "severity")
     arguments = {key: value for key, value in entry.items() if key not in _NOT_ARGUMENTS}
     column = entry.get("column")
     paths = [*table.column_names, *_lists(table.columns)]
@@ -140,19 +150,23 @@ def _parse_one(table: Table, entry: dict, inputs: Collection[str]) -> Expectatio
         entry["columns"] = arguments["columns"] = _written_out(table, entry["columns"], refuse).split(", ")
     for name in (column, *entry.get("columns", ())):
         if name is not None and name not in paths:
-            raise refuse(f"names column {name!r}, which the table does not have")
+            key = "column" if name == column else "columns"
+            raise refuse(f"names column {name!r}, which the table does not have", key)
     if "query" in entry:
         if unknown := sorted({*arguments, *entry} - {"query", "name", "severity", "description"}):
-            raise refuse(f"says {', '.join(unknown)}, and one with a query only has name, severity and description")
+            what = f"says {', '.join(unknown)}, and one with a query only has name, severity and description"
+            raise refuse(what, unknown[0])
         if "name" not in entry:
             raise refuse("has a query and no `name`; give it one")
-        return Expectation(entry["name"], severity, None, {}, query=_expanded(table, entry["query"], inputs, refuse))
+        query = _expanded(table, entry["query"], inputs, lambda what: refuse(what, "query"))
+        return Expectation(entry["name"], severity, None, {}, query=query, place=_place(table, written))
     type_name = entry.get("type")
     name = entry.get("name", f"{type_name}({column})" if column else type_name)
     if type_name is None:
         raise refuse("has neither a `type` nor a `query`")
     arguments, condition, measures, values = _counted(table, type_name, arguments, refuse)
-    return Expectation(name, severity, column, arguments, None, type_name, condition, measures, values)
+    place = _place(table, written)
+    return Expectation(name, severity, column, arguments, None, type_name, condition, measures, values, place)
 
 
 def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dict, dict | None, dict, dict]:
@@ -179,20 +193,24 @@ def _counted(table: Table, type_name: str, arguments: dict, refuse) -> tuple[dic
             return arguments, None, kind.measures(arguments), kind.values(arguments)
         kind = get_expectation_impl(type_name)
         if not issubclass(kind, ColumnMapExpectation) or type_name in _OF_ALL_ROWS:
-            raise refuse(f"is of type {type_name!r}, which looks at a range as a whole; write a query, by day")
+            raise refuse(f"is of type {type_name!r}, which looks at a range as a whole; write a query, by day", "type")
         metric = f"{kind.map_metric}.{by_day.CONDITION}"
         wanted = get_metric_kwargs(metric, configuration=kind(**arguments).configuration)
         get_sqlalchemy_metric_provider(metric)
     except MetricProviderError:
-        raise refuse(f"is of type {type_name!r}, which Great Expectations cannot ask in SQL; write a query") from None
+        raise refuse(
+            f"is of type {type_name!r}, which Great Expectations cannot ask in SQL; write a query", "type"
+        ) from None
     except ExpectationNotFoundError:
         known = ", ".join(sorted(by_day.OWN))
         raise refuse(
-            f"is of type {type_name!r}, which neither Great Expectations has nor we; ours are {known}"
+            f"is of type {type_name!r}, which neither Great Expectations has nor we; ours are {known}",
+            "type",
         ) from None
     except ValueError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise refuse(f"has arguments that {type_name} does not take: {reasons}") from None
+        wrong = {str(e["loc"][0]) for e in error.errors()} & arguments.keys()
+        raise refuse(f"has arguments that {type_name} does not take: {reasons}", min(wrong, default=None)) from None
     # Great Expectations makes a float of a whole number, which is another number beyond 2**53.
     values = wanted["metric_value_kwargs"]
     values |= {key: arguments[key] for key in values if isinstance(arguments.get(key), int)}

@@ -115,8 +115,8 @@ def _days_to_let_through(result: Result, start: date, end: date) -> list[date]:
 def _about(table: Table, asset: str, expectations: list[Expectation], start: date, end: date) -> dict:
     """What is counted on a candidate, and how: the same for all expectations, so that it is one query.
 
-    day, app: SQL of a row's day and application. conditions, measures, values: of each expectation. keys: columns that
-    name a row. day_column: as queries call a day.
+    day, app: SQL of a row's day and application. conditions, measures, values: of each expectation. counted: which of
+    these each asks for. keys: columns that name a row. day_column: as queries call a day.
     """
     columns = {column.name: column for column in table.columns}
     app = next((name for name in ("normalized_app_name", "app_name") if name in columns), "CAST(NULL AS STRING)")
@@ -140,6 +140,11 @@ def _about(table: Table, asset: str, expectations: list[Expectation], start: dat
         "conditions": {e.name: e.condition for e in expectations if e.condition},
         "measures": measures,
         "values": values,
+        "counted": {
+            e.name: {"measures": list(e.measures), "values": list(e.values)}
+            for e in expectations
+            if e.condition or e.measures or e.values
+        },
     }
 
 
@@ -200,12 +205,10 @@ def _run(warehouse, about, expectations, queries) -> tuple[list[Result], Profile
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
     outcome = definition.run(result_format={"result_format": "COMPLETE"})
     by_name = {e.name: e for e in expectations}
+    _refuse_unevaluated(about, expectations, outcome.results)
     results = []
     for one in outcome.results:
         expectation = by_name[one.expectation_config.meta["name"]]
-        if message := _exception(one.exception_info):
-            name, why = _at_fault(client, queries, message) if expectation.query else (expectation.name, message)
-            raise WarehouseError(f"{name} on {about['candidate']} could not be evaluated: {why}")
         found = one.result
         examples = [orjson.loads(e) if isinstance(e, str) else e for e in found["examples"]]
         failed_days = [] if "None" in found["failed_days"] else list(map(date.fromisoformat, found["failed_days"]))
@@ -214,17 +217,22 @@ def _run(warehouse, about, expectations, queries) -> tuple[list[Result], Profile
     return results, profiles[0] if profiles else None
 
 
-def _at_fault(client, queries: dict[str, str], message: str) -> tuple[str, str]:
-    """Which of the queries that failed as one BigQuery refuses, and why, before running it; all where it takes each."""
-    from google.api_core.exceptions import ClientError
-    from google.cloud.bigquery import QueryJobConfig
+def _refuse_unevaluated(about: dict, expectations: list[Expectation], outcomes: list) -> None:
+    """Raises WarehouseError, naming each cause once, where Great Expectations has no verdict."""
+    from telemetry_warehouse.gates.by_day import UNEVALUATED
 
-    for name, query in queries.items():
-        try:
-            client.query(query, QueryJobConfig(dry_run=True))
-        except ClientError as error:
-            return name, one_line(error)
-    return ", ".join(queries), message
+    names: dict[str, list[str]] = {}
+    for one in outcomes:
+        if message := _exception(one.exception_info):
+            names.setdefault(message, []).append(one.expectation_config.meta["name"])
+    if names:
+        causes = [m if UNEVALUATED in m else f"{', '.join(of)} {UNEVALUATED}: {m}" for m, of in names.items()]
+        places = {e.place: None for e in expectations for m in causes if f"expectation {e.name} {UNEVALUATED}" in m}
+        causes += [f"see {place}" for place in places if place]
+        raise WarehouseError(
+            f"{about['table']} {about['start']}..{about['end']}: {'; '.join(causes)}. The candidate is kept:"
+            f" {about['candidate']}"
+        )
 
 
 def _exception(info: dict | None) -> str | None:

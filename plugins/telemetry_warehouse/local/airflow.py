@@ -1,23 +1,27 @@
 """Airflow for a home: its environment, start and stop. The processes themselves are the supervisor's."""
 
 import base64
+import contextlib
 import json
 import os
 import secrets
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
-from telemetry_warehouse.errors import NotRunning, WarehouseError
+from telemetry_warehouse.errors import NotRunning, SettingsError, WarehouseError
 from telemetry_warehouse.local import ports, postgres
 from telemetry_warehouse.local.processes import Daemon, only_one
 from telemetry_warehouse.settings import ROOT, Settings
 
 USER = "admin"
+_EXECUTABLE = Path(sys.executable).with_name("airflow")
+_OURS = ("AIRFLOW__", "WAREHOUSE_")
 
 
 def start(settings: Settings, say: Callable[[str], None] = print, dags: Path = ROOT / "dags") -> None:
@@ -26,8 +30,7 @@ def start(settings: Settings, say: Callable[[str], None] = print, dags: Path = R
     with only_one(settings.home):
         if daemon(settings).find():
             return
-        if postgres.find(settings.home) is None:
-            raise NotRunning(f"PostgreSQL of {settings.home} is not running; start it with `./warehouse up`")
+        _require_postgres(settings)
         ports.require_free(settings.home, "airflow", ports.assigned(settings.home)["airflow"])
         variables = environment(settings, dags)
         _migrate(settings, variables, say)
@@ -35,6 +38,47 @@ def start(settings: Settings, say: Callable[[str], None] = print, dags: Path = R
         command = [sys.executable, "-P", "-m", "telemetry_warehouse.local.airflow_supervisor", settings.home / "logs"]
         began = datetime.now(UTC)
         daemon(settings).start(command, lambda: is_healthy(settings, began), env=variables, deadline_seconds=180)
+
+
+def run_command(settings: Settings, arguments: Sequence[str]) -> NoReturn:
+    """Becomes Airflow's own command with these arguments, in the environment of the home's Airflow.
+
+    Raises SettingsError where the home has none because the warehouse runs on Google Cloud, NotRunning where its
+    database is not there.
+    """
+    if settings.project:
+        raise SettingsError(
+            f"WAREHOUSE_PROJECT is {settings.project}: Airflow is your own there; run `airflow` where it is"
+            " installed, with its own variables"
+        )
+    _require_postgres(settings)
+    with _database(settings) as cursor:
+        prepared = _prepared_by(cursor)
+    if prepared != _installed():
+        what = f"was {prepared}" if prepared else "was never prepared"
+        raise NotRunning(
+            f"Airflow's database of {settings.home} {what}, and here is Airflow {version('apache-airflow')}; `make run`"
+            " starts Airflow, which prepares it"
+        )
+    variables = environment(settings)
+    if running := daemon(settings).find():
+        # It may have been started with other settings than those of this shell.
+        started_with = _environment_of(running.pid)
+        variables = {key: value for key, value in variables.items() if not key.startswith(_OURS)} | {
+            key: value for key, value in started_with.items() if key.startswith(_OURS)
+        }
+    sys.stdout.flush()
+    os.execve(_EXECUTABLE, [str(_EXECUTABLE), *arguments], variables)
+
+
+def _require_postgres(settings: Settings) -> None:
+    if postgres.find(settings.home) is None:
+        raise NotRunning(f"PostgreSQL of {settings.home} is not running; start it with `./warehouse up`")
+
+
+def _environment_of(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return dict(os.fsdecode(entry).split("=", 1) for entry in entries if b"=" in entry)
 
 
 def stop(settings: Settings) -> bool:
@@ -101,7 +145,7 @@ def environment(settings: Settings, dags: Path = ROOT / "dags") -> dict[str, str
         "usage_data_collection.enabled": False,
     }
     variables = {f"AIRFLOW__{key.replace('.', '__').upper()}": str(value) for key, value in configuration.items()}
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW__", "WAREHOUSE_"))}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     return (
         inherited
@@ -118,28 +162,42 @@ def environment(settings: Settings, dags: Path = ROOT / "dags") -> dict[str, str
 
 
 def _migrate(settings: Settings, variables: dict[str, str], say: Callable[[str], None]) -> None:
-    # The database itself says which version prepared it, so the note is lost when the database is.
+    with _database(settings) as cursor:
+        if _prepared_by(cursor) == _installed():
+            return
+        say("preparing Airflow's database")
+        log = settings.home / "logs" / "airflow-migrate.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("wb") as file:
+            command = [_EXECUTABLE, "db", "migrate"]
+            code = subprocess.run(command, env=variables, stdout=file, stderr=file, cwd=settings.home).returncode
+        if code:
+            raise WarehouseError(f"Airflow's database could not be prepared; log: {log}")
+        cursor.execute("COMMENT ON DATABASE airflow IS %s", (_installed(),))
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator:
+    """A cursor on Airflow's database, which commits by itself."""
     import psycopg2
 
     connection = psycopg2.connect(postgres.find(settings.home).url("airflow"))
     connection.autocommit = True
-    installed = f"prepared by Airflow {version('apache-airflow')}"
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'")
-            if cursor.fetchone() == (installed,):
-                return
-            say("preparing Airflow's database")
-            log = settings.home / "logs" / "airflow-migrate.log"
-            log.parent.mkdir(exist_ok=True)
-            with log.open("wb") as file:
-                command = [Path(sys.executable).with_name("airflow"), "db", "migrate"]
-                code = subprocess.run(command, env=variables, stdout=file, stderr=file, cwd=settings.home).returncode
-            if code:
-                raise WarehouseError(f"Airflow's database could not be prepared; log: {log}")
-            cursor.execute("COMMENT ON DATABASE airflow IS %s", (installed,))
+            yield cursor
     finally:
         connection.close()
+
+
+def _prepared_by(cursor) -> str | None:
+    """The note of who has prepared the database; the database has it itself, so that both are lost together."""
+    cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'")
+    return cursor.fetchone()[0]
+
+
+def _installed() -> str:
+    return f"prepared by Airflow {version('apache-airflow')}"
 
 
 def _passwords_file(settings: Settings) -> Path:
