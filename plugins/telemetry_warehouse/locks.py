@@ -6,16 +6,20 @@ grow, each holder leaves one before it builds, and the publish transaction refus
 """
 
 import hashlib
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
+import psycopg2.extensions
 
 from telemetry_warehouse.errors import Busy, NotRunning
 from telemetry_warehouse.settings import Settings
 
 _POLL_SECONDS = 0.5
+# Far more than the lock server needs for an answer.
+_ANSWER_SECONDS = 60
 
 
 @contextmanager
@@ -27,8 +31,9 @@ def table_lock(settings: Settings, table_id: str, holder: str, wait_seconds: flo
     """
     key = int.from_bytes(hashlib.sha256(table_id.encode()).digest()[:8], signed=True)
     with _answering():
-        connection = psycopg2.connect(settings.postgres_url, application_name=f"warehouse {holder}"[:63])
-    connection.autocommit = True
+        # A plain connection waits for a server that has stopped answering for ever.
+        connection = psycopg2.connect(settings.postgres_url, application_name=f"warehouse {holder}"[:63], async_=True)
+        _wait(connection)
     try:
         with connection.cursor() as cursor:
             with _answering():
@@ -47,11 +52,25 @@ def _answering() -> Iterator[None]:
         raise NotRunning(f"the lock server does not answer: {line}; check WAREHOUSE_LOCK_URL") from None
 
 
+def _wait(connection) -> None:
+    """Returns when the server has answered; raises OperationalError where it does not."""
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        sides = ([connection], []) if state == psycopg2.extensions.POLL_READ else ([], [connection])
+        if not any(select.select(*sides, [], _ANSWER_SECONDS)):
+            raise psycopg2.OperationalError(f"no answer within {_ANSWER_SECONDS} s")
+
+
+def _ask(cursor, sql: str, parameters: list) -> tuple | None:
+    """The first row of the answer."""
+    cursor.execute(sql, parameters)
+    _wait(cursor.connection)
+    return cursor.fetchone()
+
+
 def _acquire(cursor, key: int, table_id: str, wait_seconds: float) -> None:
     deadline = time.monotonic() + wait_seconds
     while True:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
-        if cursor.fetchone()[0]:
+        if _ask(cursor, "SELECT pg_try_advisory_lock(%s)", [key])[0]:
             return
         if time.monotonic() >= deadline:
             raise Busy(
@@ -61,10 +80,10 @@ def _acquire(cursor, key: int, table_id: str, wait_seconds: float) -> None:
 
 
 def _holder(cursor, key: int) -> str:
-    cursor.execute(
+    row = _ask(
+        cursor,
         "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
         " WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = %s",
         [key],
     )
-    row = cursor.fetchone()
     return row[0] if row else "a holder that has just left"

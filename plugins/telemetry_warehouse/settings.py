@@ -204,29 +204,38 @@ class Settings:
 
     def bigquery_client(self):
         """A google.cloud.bigquery.Client."""
+        import google.auth
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import bigquery
 
+        from telemetry_warehouse.deadlines import Session
+
         if self.project:
-            return bigquery.Client(project=self.project, location=self.location)
+            credentials, _ = google.auth.default(scopes=bigquery.Client.SCOPE)
+            options = None
+        else:
+            credentials, options = AnonymousCredentials(), {"api_endpoint": self._answering("bigquery")}
         return bigquery.Client(
-            project=LOCAL_PROJECT,
+            project=self.project_id,
             location=self.location,
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": self._answering("bigquery")},
+            credentials=credentials,
+            client_options=options,
+            _http=Session(credentials),
         )
 
     def storage_client(self):
         """A BigQueryReadClient, for results as Arrow."""
-        from google.cloud.bigquery_storage import BigQueryReadClient
-
-        if self.project:
-            return BigQueryReadClient()
         import grpc
+        from google.cloud.bigquery_storage import BigQueryReadClient
         from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-        channel = grpc.insecure_channel(self._answering("bigquery_storage"), options=UNLIMITED_MESSAGES)
-        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+        from telemetry_warehouse.deadlines import with_deadlines
+
+        if self.project:
+            channel = BigQueryReadGrpcTransport.create_channel(options=UNLIMITED_MESSAGES)
+        else:
+            channel = grpc.insecure_channel(self._answering("bigquery_storage"), options=UNLIMITED_MESSAGES)
+        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=with_deadlines(channel)))
 
     def publisher_client(self):
         """A google.cloud.pubsub_v1.PublisherClient."""
@@ -247,6 +256,11 @@ class Settings:
         from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
         return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=self._pubsub_channel()))
+
+    @property
+    def pubsub_server_name(self) -> str:
+        """Pub/Sub as an error names it."""
+        return f"Pub/Sub's project {self.project}" if self.project else f"Pub/Sub at {self._endpoints['pubsub']}"
 
     def _pubsub_channel(self):
         import grpc

@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import batched
 
-from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, NotFound
+from google.api_core.exceptions import (
+    Aborted,
+    DeadlineExceeded,
+    GoogleAPICallError,
+    GoogleAPIError,
+    NotFound,
+    ServiceUnavailable,
+    Unknown,
+)
+from google.api_core.retry import Retry, if_exception_type
 from google.pubsub_v1 import types
 
+from telemetry_warehouse.deadlines import answering
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.landing.message import Message
 from telemetry_warehouse.settings import Settings
@@ -20,6 +30,8 @@ MAX_BYTES = 32_000_000
 MAX_SECONDS = 10.0
 # An empty answer takes as long as the server likes; some wait for the client's deadline and raise it.
 _EMPTY_PULL_SECONDS = 1.5
+# For a request that is answered at once, until the server counts as gone.
+_ANSWER_SECONDS = 30
 # One answer without anything old may be a server that looked in one place only.
 _QUIET_PULLS = 2
 _MESSAGES_PER_PULL = 1000
@@ -43,29 +55,58 @@ class Subscription:
     def __init__(self, settings: Settings):
         self.path = f"projects/{settings.project_id}/subscriptions/{settings.subscription}"
         self._client = settings.subscriber_client()
+        self._server = settings.pubsub_server_name
 
     def pull(self) -> list[Message]:
-        """What waits, as much as the server gives at once; waits a moment where it has nothing."""
+        """What waits, as much as the server gives at once; waits a moment where it has nothing.
+
+        Raises NotRunning where the server does not answer.
+        """
         request = {"subscription": self.path, "max_messages": _MESSAGES_PER_PULL}
         try:
-            response = self._client.pull(request=request, timeout=_EMPTY_PULL_SECONDS)
-        except DeadlineExceeded:
-            return []
+            with self._answering():
+                try:
+                    response = self._client.pull(request=request, retry=_retry(), timeout=_EMPTY_PULL_SECONDS)
+                except DeadlineExceeded:
+                    self._see_that_it_answers()
+                    return []
         except NotFound:
             missing = f"Pub/Sub has no subscription {self.path}; make it, or set WAREHOUSE_SUBSCRIPTION"
             raise WarehouseError(missing) from None
         # The plain protobuf objects: proto-plus would wrap every field of every message.
         return [_message(received) for received in types.PullResponse.pb(response).received_messages]
 
+    def _see_that_it_answers(self) -> None:
+        """A pull that nobody answers looks like one of an empty subscription. Any answer will do, a refusal too."""
+        try:
+            self._client.get_subscription(request={"subscription": self.path}, retry=_retry(), timeout=_ANSWER_SECONDS)
+        except (DeadlineExceeded, ServiceUnavailable):
+            raise
+        except GoogleAPICallError:
+            return
+
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
+        """Raises NotRunning where the server does not answer."""
         for some in batched(ack_ids, _ACK_IDS_PER_REQUEST, strict=False):
-            self._client.acknowledge(request={"subscription": self.path, "ack_ids": some})
+            with self._answering():
+                self._client.acknowledge(
+                    request={"subscription": self.path, "ack_ids": some}, retry=_retry(), timeout=_ANSWER_SECONDS
+                )
 
     def lease(self, ack_ids: Iterable[str], seconds: int) -> None:
         """Keeps messages for so many seconds from now; 0 gives them back."""
         for some in batched(ack_ids, _ACK_IDS_PER_REQUEST, strict=False):
             request = {"subscription": self.path, "ack_ids": some, "ack_deadline_seconds": seconds}
-            self._client.modify_ack_deadline(request=request)
+            self._client.modify_ack_deadline(request=request, retry=None, timeout=_ANSWER_SECONDS)
+
+    def _answering(self):
+        safe = "messages that were not acknowledged stay there, and the next `./warehouse land` lands them"
+        return answering(self._server, safe)
+
+
+def _retry() -> Retry:
+    """For a connection that breaks: not longer than a request may take."""
+    return Retry(if_exception_type(Aborted, ServiceUnavailable, Unknown), initial=0.1, timeout=_ANSWER_SECONDS)
 
 
 def _message(received) -> Message:
@@ -116,7 +157,7 @@ class Leases:
             held = list(self._held)
         try:
             self._subscription.lease(held, seconds)
-        except GoogleAPICallError:
+        except GoogleAPIError:
             # The messages come again, to this lander or another one: duplicates, which the night removes. Raising in
             # this thread would help nobody, and on leaving would hide why.
             return
