@@ -27,6 +27,7 @@ class Guard:
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="warehouse-tests-"))
+        self.folder.chmod(0o711)  # PostgreSQL's own user, where root runs the tests, passes through it
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT)])}
         environment.pop(VARIABLE, None)
         self._process = subprocess.Popen(

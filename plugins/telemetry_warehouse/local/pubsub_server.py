@@ -1,4 +1,8 @@
-"""Which Pub/Sub server stands in: Google's emulator where the machine has it, else the project's own broker."""
+"""Which Pub/Sub server stands in: the project's own broker, or where that is asked for Google's emulator.
+
+The emulator also speaks plain HTTP, so that any web page can publish to it; the broker speaks gRPC alone, which no page
+can.
+"""
 
 import os
 import shutil
@@ -19,21 +23,20 @@ ABOUT = {
 }
 
 
-def choose(wanted: str) -> str:
-    """ "google" or "broker" for WAREHOUSE_PUBSUB_SERVER = auto, google or broker. Raises SettingsError where Google's
-    is asked for and the machine lacks it."""
+def refuse_missing(kind: str) -> None:
+    """Raises SettingsError where Google's emulator is asked for and the machine lacks it."""
     java, jar = shutil.which("java"), find_jar()
-    if wanted == "google" and not (java and jar):
+    if kind == "google" and not (java and jar):
         missing = "java on PATH" if not java else "the Cloud SDK with its component pubsub-emulator"
         raise SettingsError(
             f"WAREHOUSE_PUBSUB_SERVER is google and this machine lacks {missing}; "
             "install it, or set WAREHOUSE_PUBSUB_SERVER to broker"
         )
-    return "google" if java and jar and wanted != "broker" else "broker"
 
 
 def command(kind: str, home: Path, port: int) -> list[str]:
-    """What starts the server that `choose` named."""
+    """What starts the server; raises what refuse_missing raises."""
+    refuse_missing(kind)
     if kind == "google":
         return [shutil.which("java"), "-Xmx1g", "-jar", str(find_jar()), "--host=127.0.0.1", f"--port={port}"]
     database = home / "pubsub" / "broker.sqlite"

@@ -90,9 +90,9 @@ class PubSub:
 
     @property
     def kind(self) -> str:
-        """Of the server that runs; where none does, of the one that `start` would choose."""
+        """Of the server that runs; where none does, of the one that the settings name."""
         running = [kind for kind, daemon in self._daemons.items() if daemon.find()]
-        return running[0] if running else pubsub_server.choose(self._settings.pubsub_server)
+        return running[0] if running else self._settings.pubsub_server
 
     @property
     def about(self) -> str:

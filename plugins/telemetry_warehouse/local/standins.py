@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from telemetry_warehouse.errors import SettingsError, WarehouseError
 from telemetry_warehouse.local import airflow, ports
+from telemetry_warehouse.local.home import make_home
 from telemetry_warehouse.local.processes import only_one
 from telemetry_warehouse.local.servers import BigQuery, Postgres, PubSub, Server
 from telemetry_warehouse.settings import Settings
@@ -30,11 +31,12 @@ def up(settings: Settings, say: Callable[[str], None] = print) -> None:
     if settings.project:
         say(f"WAREHOUSE_PROJECT is {settings.project}: the servers are Google Cloud's, nothing is started here")
         return
+    make_home(settings.home)
     with only_one(settings.home):
         chosen = ports.assigned(settings.home)
         pubsub = PubSub(settings, chosen)
         servers: list[Server] = [BigQuery(settings, chosen), pubsub, Postgres(settings, chosen)]
-        if pubsub.pid() and settings.pubsub_server not in ("auto", pubsub.kind):
+        if pubsub.pid() and settings.pubsub_server != pubsub.kind:
             raise WarehouseError(
                 f"WAREHOUSE_PUBSUB_SERVER is {settings.pubsub_server} and {settings.home} runs the other server "
                 f"({pubsub.kind}); run `./warehouse down` first"

@@ -93,9 +93,11 @@ def style() -> Response:
 def same_site(request: Request) -> None:
     """Raises HTTPException unless the request comes from a page of this server.
 
-    A browser adds Airflow's cookie by itself to what another site makes it send, but never a token in a header.
+    A browser adds Airflow's cookie by itself to what another site makes it send, and a password that it remembers, but
+    never a bearer token. Airflow takes such a token before it looks at the cookie.
     """
-    if "authorization" in request.headers:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
         return
     site = request.headers.get("sec-fetch-site")
     origin = urlsplit(request.headers.get("origin", "")).netloc

@@ -21,12 +21,14 @@ def main() -> None:
     import bookkeeping
     import corrections
     import definitions
+    import doors
     import text_and_bytes
     import translation
     from local_bigquery import cli
 
-    for change in (*text_and_bytes.ALL, *definitions.ALL, *corrections.ALL, *bookkeeping.ALL, *translation.ALL):
-        change()
+    for part in (text_and_bytes, definitions, corrections, bookkeeping, translation, doors):
+        for change in part.ALL:
+            change()
     cli.main()
 
 

@@ -127,8 +127,10 @@ def _changes(current, given, prefix: str, path: tuple = ()) -> Iterator[str]:
         modes = old.mode or "NULLABLE", new.mode or "NULLABLE"
         if modes[0] != modes[1] and modes != ("REQUIRED", "NULLABLE"):
             raise refuse(old, f"has changed mode from {modes[0]} to {modes[1]}")
-        if bool(old.fields) != bool(new.fields) or not old.fields and types.duckdb_type(old) != types.duckdb_type(
-            new.replace(mode=old.mode)
+        if (
+            bool(old.fields) != bool(new.fields)
+            or not old.fields
+            and types.duckdb_type(old) != types.duckdb_type(new.replace(mode=old.mode))
         ):
             raise refuse(old, f"has changed type from {old.type} to {new.type}")
         if old.fields:
@@ -159,9 +161,7 @@ def _add_column(path: tuple, field) -> str:
     from local_bigquery.engine import types
     from local_bigquery.engine.database import quote
 
-    within = "".join(
-        f"{quote(record.name)}.{'element.' if record.mode == 'REPEATED' else ''}" for record in path
-    )
+    within = "".join(f"{quote(record.name)}.{'element.' if record.mode == 'REPEATED' else ''}" for record in path)
     return f"ADD COLUMN {within}{types.column(field, nested=True)}"
 
 

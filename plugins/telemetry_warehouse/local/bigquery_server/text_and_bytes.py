@@ -355,8 +355,10 @@ def _literal(value, datatype, quoted: bool, names):
             member = exp.Anonymous(this="struct_extract_at", expressions=[value.copy(), exp.convert(position)])
             kind_of_field = field.args["kind"] if isinstance(field, exp.ColumnDef) else field
             parts += [exp.convert(", ")] * bool(parts) + [_literal(member, kind_of_field, quoted, names)]
-        made = exp.case().when(exp.Is(this=value.copy(), expression=exp.null()), exp.null()).else_(
-            _joined("(", *parts, ")")
+        made = (
+            exp.case()
+            .when(exp.Is(this=value.copy(), expression=exp.null()), exp.null())
+            .else_(_joined("(", *parts, ")"))
         )
     elif quoted and kind and kind.name in _NAMED_IN_LITERALS:
         made = _joined(f'{_NAMED_IN_LITERALS[kind.name]} "', text, '"')

@@ -112,6 +112,47 @@ def make_arrays_of_arrays_in_place() -> None:
     NODE_RULES.append(rewrite)
 
 
+def let_functions_nest() -> None:
+    """A function is a macro to DuckDB, which puts the text of an argument wherever the function names it, and refuses a
+    query in UNNEST(argument). An argument with a query in it, as in f(g(x)) where g asks, is bound to a name first."""
+    from local_bigquery.catalog import metadata
+    from local_bigquery.models import Routine
+    from local_bigquery.sql.rules import STATEMENT_RULES
+    from sqlglot import exp
+
+    def asks(node, context) -> bool:
+        """Whether a call's function has a query in its body."""
+        if not isinstance(node, exp.Dot) or not isinstance(node.expression, exp.Anonymous):
+            return False
+        parts = [part.name for part in node.this.flatten()] if isinstance(node.this, exp.Dot) else [node.this.name]
+        project, dataset = ([context.project_id] + parts)[-2:]
+        routine = metadata.load(Routine, project, dataset, node.expression.name)
+        return routine is not None and "select" in (routine.definitionBody or "").lower()
+
+    def bind(tree, context):
+        calls = [node for node in tree.find_all(exp.Dot) if asks(node, context)]
+        # The innermost first, so that what is bound is bound within.
+        for call in sorted(calls, key=lambda node: -node.depth):
+            arguments = call.expression.expressions
+            nested = [
+                a for a in arguments if a.find(exp.Query) or any(asks(dot, context) for dot in a.find_all(exp.Dot))
+            ]
+            if nested:
+                named = {id(argument): f"__argument_{number}" for number, argument in enumerate(nested)}
+                bound = exp.select(*(exp.alias_(argument.copy(), named[id(argument)]) for argument in nested))
+                outer = call.copy()
+                outer.expression.set(
+                    "expressions", [exp.column(named[id(a)]) if id(a) in named else a.copy() for a in arguments]
+                )
+                asked = exp.select(outer).from_(bound.subquery("__arguments")).subquery()
+                if call is tree:
+                    return asked
+                call.replace(asked)
+        return tree
+
+    STATEMENT_RULES.insert(0, bind)
+
+
 def _rename_first_part(node, old: str, new: str) -> None:
     """Renames what columns in it begin with: `old` alone, or before a field."""
     from sqlglot import exp
@@ -183,4 +224,5 @@ ALL = (
     look_for_implicit_arrays_in_joins_alone,
     unnest_in_the_select_list,
     make_arrays_of_arrays_in_place,
+    let_functions_nest,
 )
