@@ -12,7 +12,7 @@ from telemetry_warehouse import tables, wording
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.changes.alert_rows import nights_of
 from telemetry_warehouse.changes.series import SeriesKey
-from telemetry_warehouse.errors import NotRunning, Refused
+from telemetry_warehouse.errors import NotRunning, Refused, printable
 from telemetry_warehouse.querying import print_grid
 
 STATUSES = ("acknowledged", "explained", "false alarm", "new")
@@ -181,7 +181,7 @@ def _about(alert: dict) -> Iterator[str]:
         yield f"not sent, {alert['withheld']}"
     if alert["closed_on"] is not None:
         yield f"closed: it went back on {alert['closed_on']}"
-    said = "" if alert["reviewed_by"] is None else f" ({alert['reviewed_by']}: {alert['why']})"
+    said = "" if alert["reviewed_by"] is None else f" ({printable(alert['reviewed_by'])}: {printable(alert['why'])})"
     yield f"status: {alert['status']}{said}"
 
 

@@ -10,7 +10,8 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.days import parse_day
+from telemetry_warehouse.errors import Refused, WarehouseError, one_line, printable
 from telemetry_warehouse.settings import Settings
 
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(text: str) -> int:
-    print(f"warehouse: {' '.join(text.split())}", file=sys.stderr)
+    print(f"warehouse: {printable(one_line(text))}", file=sys.stderr)
     return 1
 
 
@@ -140,9 +141,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _date(text: str) -> date:
     try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it as 2013-02-28") from None
+        return parse_day(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _type_name(text: str):
@@ -155,7 +156,7 @@ def _type_name(text: str):
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line, keep="\n"), flush=True)
 
 
 def _warehouse(settings: Settings):

@@ -1,6 +1,28 @@
 """Errors that a person is meant to read: one line that names the value and the fix."""
 
+import re
 from datetime import date
+
+# Characters that move the cursor, end a line, change its direction or are not to be seen. Joiners (U+200C, U+200D) are
+# not among them: scripts and emoji need them.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: object, keep: str = "") -> str:
+    """The text of anything that comes from data, as it can be printed in a line: what would move the cursor or fake a
+    line is written as an escape such as \\x1b, but for the characters in `keep`."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), str(text))
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if number < 0x100:
+        return _SHORT.get(character) or f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def one_line(text: object) -> str:

@@ -5,7 +5,7 @@ What was told is remembered in monitoring.notifications. Nothing that goes wrong
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 from google.api_core.exceptions import GoogleAPIError
@@ -14,7 +14,7 @@ from google.auth.exceptions import GoogleAuthError
 from telemetry_warehouse import runs, tables, type_tables
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.day_ranges import without
-from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line
+from telemetry_warehouse.errors import GateFailed, WarehouseError, one_line, printable
 from telemetry_warehouse.settings import masked
 from telemetry_warehouse.type_tables import Faults
 
@@ -61,6 +61,7 @@ def notify(warehouse: Warehouse, failure: Failure, subject: str, body: str, say:
 
 def deliver(warehouse: Warehouse, told: Failure, notice: Notice, say: Callable[[str], None]) -> None:
     """Sends a notice to every place and remembers, as `told`, that it was; says what goes wrong."""
+    notice = replace(notice, subject=printable(notice.subject), body=printable(notice.body, keep="\n"))
     delivered = 0
     for address in warehouse.settings.notify:
         trouble = _send(address, notice)

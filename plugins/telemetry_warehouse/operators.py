@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from telemetry_warehouse.errors import Behind, GateFailed, NotAllBuilt, Refused
+from telemetry_warehouse.days import parse_day
+from telemetry_warehouse.errors import Behind, GateFailed, NotAllBuilt, Refused, printable
 from telemetry_warehouse.settings import Settings
 
 
@@ -32,10 +33,10 @@ class _Step(BaseOperator):
         try:
             return self.work(context)
         except (Behind, GateFailed, NotAllBuilt, Refused) as error:
-            raise AirflowFailException(str(error)) from error
+            raise AirflowFailException(printable(error)) from error
 
     def say(self, line: str) -> None:
-        self.log.info(line)
+        self.log.info(printable(line))
 
     @staticmethod
     def again(context, by_hand: str) -> str:
@@ -182,7 +183,7 @@ class Backfill(_Step):
 
         given = context["params"]
         warehouse = _warehouse()
-        start, end = date.fromisoformat(given["start_date"]), date.fromisoformat(given["end_date"])
+        start, end = parse_day(given["start_date"]), parse_day(given["end_date"])
         if given["dry_run"]:
             dbt.prepare(warehouse.settings)
         else:

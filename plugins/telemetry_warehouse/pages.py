@@ -4,8 +4,10 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from telemetry_warehouse import wording
+from telemetry_warehouse.errors import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,12 +22,18 @@ def style() -> str:
     return (TEMPLATES / "style.css").read_text()
 
 
+def _shown(value: object) -> object:
+    # What is marked as safe, such as the style sheet, is ours.
+    return printable(value, keep="\n") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

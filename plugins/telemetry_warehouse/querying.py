@@ -1,16 +1,26 @@
 """Answers of queries on the terminal."""
 
+import base64
 import csv
+import math
 import sys
 from pathlib import Path
 
 import orjson
+from dateutil.relativedelta import relativedelta
+from rich.cells import cell_len
 from rich.console import Console
+from rich.rule import Rule
 from rich.table import Table as Grid
+from rich.text import Text
 
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.errors import WarehouseError, printable
 from telemetry_warehouse.read_only import refuse_unless_reading
+
+_WIDTH_OF_A_PIPE = 200
+# A longer value may be folded.
+_WIDTH_OF_A_VALUE = 24
 
 
 def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
@@ -49,21 +59,96 @@ def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
 
 
 def print_grid(names: list[str], rows: list[tuple], title: str | None = None) -> None:
-    """Rows as a table that is as wide as it needs to be where nobody looks through a terminal."""
-    grid = Grid(title=title, title_justify="left", header_style="bold")
+    """Rows as a table; where its columns would be squeezed, as records, a line a field.
+
+    Where nobody looks through a terminal, a table is as wide as it needs to be, up to 200 characters.
+    """
+    console = Console(
+        width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE, highlight=False, markup=False, emoji=False
+    )
+    cells = [[cell_text(value) for value in row] for row in rows]
+    if not _fits(names, cells, console.width):
+        _print_records(console, names, cells, title)
+        return
+    grid = Grid(title=title and Text(printable(title)), title_justify="left", header_style="bold")
     for position, name in enumerate(names):
         numeric = all(isinstance(row[position], int | float) for row in rows if row[position] is not None)
-        grid.add_column(name, justify="right" if rows and numeric else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*("" if value is None else str(_plain(value)) for value in row))
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+        grid.add_column(Text(printable(name)), justify="right" if rows and numeric else "left", overflow="fold")
+    for row in cells:
+        # Not as a string: rich would take [b] for bold, and :x: for a picture.
+        grid.add_row(*map(Text, row))
     console.print(grid)
 
 
-def _json(value) -> str:
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+def _fits(names: list[str], cells: list[list[str]], width: int) -> bool:
+    """Whether each column has the width of its name's longest word and a good part of its values."""
+    needed = 1
+    for position, name in enumerate(names):
+        longest = max((cell_len(row[position]) for row in cells), default=0)
+        words = max(map(cell_len, printable(name).split()), default=0)
+        needed += max(words, min(longest, _WIDTH_OF_A_VALUE)) + 3
+    return needed <= width
 
 
-def _plain(value):
-    """Nested values as JSON text, all others as they are."""
-    return _json(value) if isinstance(value, dict | list) else value
+def _print_records(console: Console, names: list[str], cells: list[list[str]], title: str | None) -> None:
+    shown = [printable(name) for name in names]
+    width = max(map(cell_len, shown))
+    if title:
+        console.print(Text(printable(title), style="italic"))
+    if not cells:
+        console.print(Text(f"no rows; the columns are {', '.join(shown)}"))
+    for number, row in enumerate(cells, 1):
+        console.print(Rule(Text(f"row {number}"), align="left", characters="─"))
+        record = Grid.grid(padding=(0, 2))
+        record.add_column(min_width=width, no_wrap=True)
+        record.add_column(overflow="fold")
+        for name, value in zip(shown, row, strict=True):
+            record.add_row(Text(name, style="bold"), Text(value))
+        console.print(record)
+
+
+def cell_text(value: object) -> str:
+    """A value for the eye; NULL is empty."""
+    return "" if value is None else printable(_plain(value))
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(_for_json(value), option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _for_json(value: object) -> object:
+    """What JSON has, of a value as the client gives it; numbers that JSON has not are text."""
+    if isinstance(value, dict):
+        return {key: _for_json(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_json(member) for member in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return _plain(value)
+    return value if isinstance(value, str | int | float | bool | None) else _plain(value)
+
+
+def _plain(value: object) -> object:
+    """A value as text or number: nested ones as JSON, BYTES as base64, INTERVAL as SQL writes it."""
+    if isinstance(value, dict | list):
+        return _json(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, relativedelta):
+        return _interval(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def _interval(value: relativedelta) -> str:
+    """Y-M D H:M:S[.F], each of the three parts with its own sign."""
+    months = value.years * 12 + value.months
+    microseconds = ((value.hours * 60 + value.minutes) * 60 + value.seconds) * 1_000_000 + value.microseconds
+    seconds, fraction = divmod(abs(microseconds), 1_000_000)
+    minutes, hours = seconds // 60, seconds // 3600
+    time = f"{hours}:{minutes % 60}:{seconds % 60}" + (f".{fraction:06d}".rstrip("0") if fraction else "")
+    signs = ["-" if part < 0 else "" for part in (months, microseconds)]
+    years, months = divmod(abs(months), 12)
+    return f"{signs[0]}{years}-{months} {value.days} {signs[1]}{time}"

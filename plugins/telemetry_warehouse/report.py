@@ -10,6 +10,7 @@ from pathlib import Path
 
 from telemetry_warehouse import earlier_days, lineage, tables, verdicts
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.errors import one_line, printable
 from telemetry_warehouse.lineage import Lineage
 from telemetry_warehouse.progress import waits_for
 from telemetry_warehouse.runs import text as range_text
@@ -116,7 +117,7 @@ def _table(table: str, run: dict | None, judgement: Judgement | None) -> Iterato
         ended = f"{run['status'].capitalize()} {run['ended_at']:%Y-%m-%d %H:%M:%S} UTC"
         yield f"{ended} by {run['run']}, code {run['checksum']}."
         if run["error"]:
-            yield f"\n    {run['error']}"
+            yield f"\n    {printable(run['error'])}"
     yield ""
     if judgement is None:
         return
@@ -145,4 +146,4 @@ def _head(names: list[str]) -> list[str]:
 
 
 def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(printable(one_line(cell)).replace("|", "\\|") for cell in cells) + " |"

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
+from telemetry_warehouse.errors import printable
+
 
 def series(alert: Mapping) -> str:
     """What the alert is about: application, channel, operating system, probe and key."""
     of = " ".join(filter(None, [alert["app_name"], alert["channel"]])) + (f" on {alert['os']}" if alert["os"] else "")
-    return f"{of}: {alert['probe']}" + (f"[{alert['key']}]" if alert["key"] else "")
+    return printable(f"{of}: {alert['probe']}" + (f"[{alert['key']}]" if alert["key"] else ""))
 
 
 def sentence(alert: Mapping) -> str:
@@ -48,7 +50,10 @@ def evidence(alert: Mapping) -> str:
 
 def movers(alert: Mapping, most: int = 3) -> str:
     """The builds, versions, countries and so on that moved most, with how much and their part of the clients."""
-    found = [(f"{m['dimension']} {m['value']}", percent(m["effect"]), percent(m["share"])) for m in alert["movers"]]
+    found = [
+        (printable(f"{m['dimension']} {m['value']}"), percent(m["effect"]), percent(m["share"]))
+        for m in alert["movers"]
+    ]
     return ", ".join(f"{name} ({moved} moved, {part} of clients)" for name, moved, part in found[:most])
 
 
@@ -60,13 +65,13 @@ def buckets(parts: Iterable[Mapping]) -> str:
 def event(event) -> str:
     """Which application changed, and when: the heading of the alerts of one event."""
     days = f"{event.first}" if event.first == event.last else f"{event.first} to {event.last}"
-    return f"{event.alerts[0]['app_name']}, {days}"
+    return f"{printable(event.alerts[0]['app_name'])}, {days}"
 
 
 def beside(event) -> list[str]:
     """What gates and landing said of the days of an event, a line each."""
     warned = [f"{w['submission_date']}: gate warning of {w['table_name']}: {w['expectation']}" for w in event.warnings]
-    failed = [(e, f"{count(e['messages'], 'message')} of {e['document_type']}") for e in event.errors]
+    failed = [(e, f"{count(e['messages'], 'message')} of {printable(e['document_type'])}") for e in event.errors]
     return warned + [f"{e['submission_date']}: {what} could not land: {e['error_type']}" for e, what in failed]
 
 

@@ -157,6 +157,9 @@ def test_what_is_shown_can_be_narrowed(admin, found, query, shown):
     "query, said",
     [
         ({"since": "yesterday"}, "'yesterday' is not a date; write it as 2013-02-28"),
+        ({"since": "20261105"}, "'20261105' is not a date; write it as 2013-02-28"),
+        ({"until": "0001-01-01"}, "0001-01-01 is too near to an end of the calendar"),
+        ({"since": "9999-12-31", "until": "9999-12-31"}, "9999-12-31 is too near to an end of the calendar"),
         ({"since": "2001-01-01", "until": "2002-01-02"}, "give from 1 to 366 days"),
         ({"since": "2001-01-02", "until": "2001-01-01"}, "the earlier day first"),
     ],

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from telemetry_warehouse import alerts, pages, pictures
 from telemetry_warehouse.bigquery import Warehouse
+from telemetry_warehouse.days import parse_day
 from telemetry_warehouse.errors import Refused
 from telemetry_warehouse.notify import UNREACHABLE
 from telemetry_warehouse.settings import Settings
@@ -53,18 +54,11 @@ class Asked:
 
 def asked(since: str = "", until: str = "", app: str = "", status: str = "", withheld: str = "") -> Asked:
     """From a URL; the last DAYS days where it names none. Raises Refused for what are no dates, and for too many."""
-    last = _date(until) if until else datetime.now(UTC).date()
-    first = _date(since) if since else last - timedelta(days=DAYS - 1)
+    last = parse_day(until) if until else datetime.now(UTC).date()
+    first = parse_day(since) if since else last - timedelta(days=DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:
         raise Refused(f"{first} to {last} cannot be shown; give from 1 to {MAX_DAYS} days, the earlier day first")
     return Asked(first, last, app, status, withheld == "yes")
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Refused(f"{text!r} is not a date; write it as 2013-02-28") from None
 
 
 AskedDep = Annotated[Asked, Depends(asked)]
@@ -77,7 +71,7 @@ def changes(request: Request, user: GetUserDep, warehouse: WarehouseDep, asked: 
 
 @app.get("/pictures/{detected_date}/{alert_id}.png", dependencies=[Depends(may_look)])
 def picture(detected_date: str, alert_id: str, warehouse: WarehouseDep) -> Response:
-    of_day = alerts.found(warehouse, _date(detected_date), withheld=True)
+    of_day = alerts.found(warehouse, parse_day(detected_date), withheld=True)
     alert = next((alert for alert in of_day if alert["alert_id"] == alert_id), None)
     if alert is None:
         raise HTTPException(404, f"no alert {alert_id} was found on {detected_date}")
