@@ -18,16 +18,27 @@ def main() -> None:
             "run tests/local/test_bigquery_server.py on the new version, then change CHECKED_VERSION"
         )
 
+    from local_bigquery import cli
+
+    change()
+    cli.main()
+
+
+def change() -> None:
+    """Makes local-bigquery, in this process, the emulator that we need."""
     import bookkeeping
     import corrections
     import definitions
+    import forgetting
+    import reopening
     import text_and_bytes
     import translation
-    from local_bigquery import cli
 
-    for change in (*text_and_bytes.ALL, *definitions.ALL, *corrections.ALL, *bookkeeping.ALL, *translation.ALL):
-        change()
-    cli.main()
+    # What is written down is written with the last room, before it is kept in memory.
+    ends = (*reopening.ALL, *forgetting.ALL)
+    answers = (*text_and_bytes.ALL, *definitions.ALL, *corrections.ALL, *bookkeeping.ALL, *translation.ALL)
+    for correct in (*ends, *answers):
+        correct()
 
 
 if __name__ == "__main__":

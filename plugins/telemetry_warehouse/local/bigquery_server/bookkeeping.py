@@ -145,6 +145,8 @@ def keep_descriptions_in_memory() -> None:
 
 # About two nights' jobs; one that loads main pings holds their schema, a third of a megabyte.
 _JOBS_IN_MEMORY = 1_000
+# By project and id: what runs, and what has ended lately.
+jobs_in_memory: dict[tuple[str, str], object] = {}
 
 
 def keep_jobs_in_memory() -> None:
@@ -153,8 +155,7 @@ def keep_jobs_in_memory() -> None:
     from local_bigquery.jobs import store
 
     write, read, list_written, delete = store.save, store.load, store.list_, store.delete
-    known: dict[tuple[str, str], object] = {}
-    lock = threading.Lock()
+    known, lock = jobs_in_memory, threading.Lock()
 
     def save(job):
         key = job.jobReference.projectId, job.jobReference.jobId
