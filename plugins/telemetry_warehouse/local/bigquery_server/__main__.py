@@ -30,12 +30,13 @@ def change() -> None:
     import corrections
     import definitions
     import forgetting
+    import full_disk
     import reopening
     import text_and_bytes
     import translation
 
     # What is written down is written with the last room, before it is kept in memory.
-    ends = (*reopening.ALL, *forgetting.ALL)
+    ends = (*reopening.ALL, *full_disk.ALL, *forgetting.ALL)
     answers = (*text_and_bytes.ALL, *definitions.ALL, *corrections.ALL, *bookkeeping.ALL, *translation.ALL)
     for correct in (*ends, *answers):
         correct()

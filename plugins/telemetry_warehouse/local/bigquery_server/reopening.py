@@ -7,9 +7,9 @@ the change is forgotten or DuckDB's instance is closed.
 import contextlib
 import functools
 import gc
+import logging
 import os
 import shutil
-import sys
 import threading
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def reopen() -> bool:
                     cursor.execute(f"CHECKPOINT {database.quote(own)}")
                 except duckdb.IOException as error:
                     # Its log has all that it lacks, and is read when it is opened.
-                    print(error, file=sys.stderr, flush=True)
+                    logging.warning("%s", error)
                 cursor.execute(f"DETACH {database.quote(name)}")
         connection.close()
         database._connect.cache_clear()
@@ -145,7 +145,7 @@ def reopen() -> bool:
         gc.collect()
         if held := _open_files() & {os.path.realpath(file) for file in _files()}:
             # Opened twice it would be written twice.
-            print(f"{', '.join(held)} could not be closed; stopping", file=sys.stderr, flush=True)
+            logging.critical("%s could not be closed; stopping", ", ".join(held))
             os._exit(1)
         database.connection()
         _jobs = 0
