@@ -127,15 +127,16 @@ def reopen() -> bool:
         room = shutil.disk_usage(settings.data_dir).free - 2 * sum(log.stat().st_size for log in _files(".wal"))
         if not is_alone or room < _CHECKPOINT_BYTES:
             return False
-        connection = database.connection()
+        connection, attached = database.connection(), ("emulator", *database._attached)
         with connection.cursor() as cursor:
-            for name in ("emulator", *database._attached):
+            for name in attached:
                 own = name if name == "emulator" else f"__ducklake_metadata_{name}"
                 try:
                     cursor.execute(f"CHECKPOINT {database.quote(own)}")
                 except duckdb.IOException as error:
                     # Its log has all that it lacks, and is read when it is opened.
                     logging.warning("%s", error)
+            for name in attached:
                 cursor.execute(f"DETACH {database.quote(name)}")
         connection.close()
         database._connect.cache_clear()
