@@ -18,7 +18,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
 from telemetry_warehouse import pubsub_limits
-from telemetry_warehouse.local.pubsub_store import ANY_NAME, BadRequest, Missing, Store, Taken
+from telemetry_warehouse.local.pubsub_store import ANY_NAME, BadRequest, DiskFull, Missing, Store, Taken
 
 EMPTY_PULL_SECONDS = 1.0
 # Each waiting pull holds a thread; publishing must not wait behind them.
@@ -140,6 +140,8 @@ CODES = {
     Taken: grpc.StatusCode.ALREADY_EXISTS,
     BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
     NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,
+    # Of the codes that fit, the one for which clients do not try again for minutes.
+    DiskFull: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 

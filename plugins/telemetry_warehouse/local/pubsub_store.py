@@ -1,9 +1,11 @@
 """What the Pub/Sub broker keeps: topics, subscriptions and unacknowledged messages in SQLite, leases in memory."""
 
+import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
@@ -40,6 +42,14 @@ class BadRequest(Exception):
     """A request that Pub/Sub does not accept."""
 
 
+class DiskFull(Exception):
+    """A request of which nothing was kept for want of room."""
+
+
+# The log, or what is said of it in shared memory, cannot grow.
+_FULL = sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE
+
+
 @dataclass
 class Leases:
     """Who has been given what, of one subscription. Message numbers grow, so a cursor tells the new from the seen."""
@@ -66,13 +76,29 @@ class Store:
     """One SQLite file and one lock: each call below is a transaction."""
 
     def __init__(self, file: Path):
+        self._folder = file.parent
         self._database = sqlite3.connect(file, check_same_thread=False)
         self._database.executescript(SCHEMA)
         self._changed = threading.Condition()
         self._leases: dict[int, Leases] = {}
 
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """The lock and a transaction, of which a full disk leaves nothing."""
+        try:
+            with self._changed, self._database as database:
+                yield database
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in _FULL:
+                raise
+            free = shutil.disk_usage(self._folder).free / 1e6
+            raise DiskFull(
+                f"the disk of {self._folder} is full: {free:,.1f} MB are free; nothing of this request was kept;"
+                " free some space there and send it again"
+            ) from error
+
     def create_topic(self, name: str, body: bytes) -> None:
-        with self._changed, self._database as database:
+        with self._change() as database:
             try:
                 database.execute("INSERT INTO topics VALUES (?, ?)", (name, body))
             except sqlite3.IntegrityError:
@@ -92,14 +118,14 @@ class Store:
 
     def delete_topic(self, name: str) -> None:
         """Its subscriptions keep what they have."""
-        with self._changed, self._database as database:
+        with self._change() as database:
             if not database.execute("DELETE FROM topics WHERE name = ?", (name,)).rowcount:
                 raise Missing(f"there is no topic {name}")
             database.execute("UPDATE subscriptions SET topic = ? WHERE topic = ?", (DELETED_TOPIC, name))
 
     def create_subscription(self, name: str, topic: str, body: bytes) -> None:
         self.topic(topic)
-        with self._changed, self._database as database:
+        with self._change() as database:
             try:
                 database.execute("INSERT INTO subscriptions (name, topic, body) VALUES (?, ?, ?)", (name, topic, body))
             except sqlite3.IntegrityError:
@@ -119,7 +145,7 @@ class Store:
         return [(body, topic) for name, body, topic in rows if name.startswith(prefix)]
 
     def delete_subscription(self, name: str) -> None:
-        with self._changed, self._database as database:
+        with self._change() as database:
             number = self._number(name)
             database.execute("DELETE FROM subscriptions WHERE number = ?", (number,))
             database.execute("DELETE FROM pending WHERE subscription = ?", (number,))
@@ -130,7 +156,7 @@ class Store:
     def publish(self, topic: str, messages: Sequence) -> list[int]:
         """Numbers and times the protobuf messages, and returns their numbers after the commit."""
         self.topic(topic)
-        with self._changed, self._database as database:
+        with self._change() as database:
             readers = database.execute("SELECT number FROM subscriptions WHERE topic = ?", (topic,)).fetchall()
             last = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone() or (0,)
             numbers = range(last[0] + 1, last[0] + 1 + len(messages))
@@ -194,7 +220,7 @@ class Store:
         with self._changed:
             number = self._number(name)
             messages = _messages(number, ack_ids)
-            with self._database as database:
+            with self._change() as database:
                 database.executemany(
                     "DELETE FROM pending WHERE subscription = ? AND message = ?", [(number, m) for m in messages]
                 )

@@ -18,18 +18,30 @@ def main() -> None:
             "run tests/local/test_bigquery_server.py on the new version, then change CHECKED_VERSION"
         )
 
+    from local_bigquery import cli
+
+    change()
+    cli.main()
+
+
+def change() -> None:
+    """Makes local-bigquery, in this process, the emulator that we need."""
     import bookkeeping
     import corrections
     import definitions
     import doors
+    import forgetting
+    import full_disk
+    import reopening
     import text_and_bytes
     import translation
-    from local_bigquery import cli
 
-    for part in (text_and_bytes, definitions, corrections, bookkeeping, translation, doors):
-        for change in part.ALL:
-            change()
-    cli.main()
+    # What is written down is written with the last room, before it is kept in memory.
+    ends = (reopening, full_disk, forgetting)
+    answers = (text_and_bytes, definitions, corrections, bookkeeping, translation)
+    for part in (*ends, *answers, doors):
+        for correct in part.ALL:
+            correct()
 
 
 if __name__ == "__main__":

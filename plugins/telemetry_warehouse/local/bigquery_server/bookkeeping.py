@@ -1,8 +1,10 @@
 """What the emulator asks of its catalogue around a statement, asked less often and of less."""
 
+import contextlib
 import contextvars
 import gc
 import itertools
+import logging
 import threading
 
 # What DuckLake's own tables say of one table or view; DuckDB's listings load every table with all its columns first.
@@ -124,14 +126,24 @@ def keep_descriptions_in_memory() -> None:
                 return [] if found is None else [found]
             return [found for of, found in all_of(model).items() if of[: len(keys)] == keys]
 
-    def save_in_both(resource, *keys):
+    @contextlib.contextmanager
+    def change_of(model):
         with lock:
+            try:
+                yield
+            except Exception:
+                # How much of it was written, the table knows.
+                known.pop(model, None)
+                raise
+
+    def save_in_both(resource, *keys):
+        with change_of(type(resource)):
             saved = save(resource, *keys)
             all_of(type(resource))[keys] = saved
             return saved
 
     def delete_from_both(model, *keys):
-        with lock:
+        with change_of(model):
             delete(model, *keys)
             known[model] = {of: found for of, found in all_of(model).items() if of[: len(keys)] != keys}
 
@@ -145,25 +157,41 @@ def keep_descriptions_in_memory() -> None:
 
 # About two nights' jobs; one that loads main pings holds their schema, a third of a megabyte.
 _JOBS_IN_MEMORY = 1_000
+# By project and id: what runs, what has ended lately, and what has ended and could not be written down yet.
+jobs_in_memory: dict[tuple[str, str], object] = {}
 
 
 def keep_jobs_in_memory() -> None:
     """A job was written three times and read three times, in all half as long as a small job took. It is written once,
     when it is done, and read from memory while it is new. What a script's statements said is known only that long."""
+    import duckdb
     from local_bigquery.jobs import store
 
     write, read, list_written, delete = store.save, store.load, store.list_, store.delete
-    known: dict[tuple[str, str], object] = {}
-    lock = threading.Lock()
+    known, lock, writing = jobs_in_memory, threading.Lock(), threading.Lock()
+    unwritten: dict[tuple[str, str], object] = {}
+
+    def write_down(key, job):
+        """A job has ended whether or not that can be written down, on a full disk for one; the next that can be writes
+        down those before it too."""
+        with writing:
+            unwritten[key] = job
+            try:
+                for late, ended in list(unwritten.items()):
+                    write(ended)
+                    del unwritten[late]
+            except duckdb.Error as error:
+                # Unlike print, it does not fail where the log is on the same disk.
+                logging.warning("job %s has ended and is not written down yet: %s", late[1], error)
 
     def save(job):
         key = job.jobReference.projectId, job.jobReference.jobId
         if job.status.state == "DONE" and not job.statistics.parentJobId:
-            write(job)
+            write_down(key, job)
         with lock:
             known[key] = job
             for old in list(itertools.islice(known, max(len(known) - _JOBS_IN_MEMORY, 0))):
-                if known[old].status.state == "DONE":
+                if known[old].status.state == "DONE" and old not in unwritten:
                     del known[old]
         return job
 
@@ -188,7 +216,9 @@ def keep_jobs_in_memory() -> None:
         return sorted(found.values(), key=lambda job: (-int(job.statistics.creationTime), job.jobReference.jobId))
 
     def forget(project_id, job_id):
-        delete(project_id, job_id)
+        with writing:
+            unwritten.pop((project_id, job_id), None)
+            delete(project_id, job_id)
         with lock:
             for key, job in list(known.items()):
                 if key == (project_id, job_id) or (key[0] == project_id and job.statistics.parentJobId == job_id):

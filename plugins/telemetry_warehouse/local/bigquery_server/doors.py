@@ -64,7 +64,7 @@ def open_files_of_the_server_alone() -> None:
 
     @functools.cache
     def connect_and_close():
-        con = connect()
+        con = connect.__wrapped__()
         own = {settings.data_dir, settings.data_dir.resolve()}
         folders = ", ".join(storage.literal(f"{folder}/") for folder in own)
         con.execute(f"SET temp_directory = {storage.literal(str(settings.data_dir / 'temporary'))}")
