@@ -35,6 +35,8 @@ def prepare(settings: Settings) -> bool:
         return False
     # dbt itself keeps the last of two equal keys.
     check_yaml(PROJECT)
+    # What is cut short leaves a manifest that belongs to no stamp.
+    stamp.unlink(missing_ok=True)
     _invoke(settings, ["--write-json", "parse", "--no-partial-parse"])
     stamp.write_text(checksum)
     return True

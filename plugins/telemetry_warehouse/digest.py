@@ -13,6 +13,7 @@ from telemetry_warehouse import alerts, notify, pages, tables, wording
 from telemetry_warehouse.alerts import Event
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import one_line
+from telemetry_warehouse.files import write_whole
 from telemetry_warehouse.notify import UNREACHABLE, Failure, Notice
 
 TABLE = "derived.changes_v1"
@@ -134,7 +135,7 @@ def _write(warehouse: Warehouse, day: date, events: list[Event], drawn: dict[str
     folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for alert_id, png in drawn.items():
-        (folder / f"{alert_id}.png").write_bytes(png)
+        write_whole(folder / f"{alert_id}.png", png)
     there = {picture.stem for picture in folder.glob("*.png")}
-    path.write_text(pages.render("digest.html", day=day, events=events, folder=folder.name, pictures=there))
+    write_whole(path, pages.render("digest.html", day=day, events=events, folder=folder.name, pictures=there))
     return path

@@ -5,6 +5,7 @@ expectations can be gone. Such a file is refused, and so is one with two columns
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -102,6 +103,16 @@ def read_json(path: Path) -> object:
         raise FileError(_twice(path, "key", key, line, first)) from None
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is no usable JSON: {one_line(error)}") from error
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file of which a reader, also after a full disk or a kill, sees all or what was there before."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def check_yaml(directory: Path) -> None:

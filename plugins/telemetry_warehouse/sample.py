@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from telemetry_warehouse import backfill, night, plan
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.files import write_whole
 from telemetry_warehouse.landing import land
 from telemetry_warehouse.local import airflow, standins
 from telemetry_warehouse.local.airflow_api import AirflowApi
@@ -128,5 +129,5 @@ class _Parts:
         if name not in self.done:
             self.done[name] = value
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(self.done))
+            write_whole(self.path, json.dumps(self.done))
         return self.done[name]

@@ -2,13 +2,15 @@
 while pings land, and while a table is built and published."""
 
 import os
+import signal
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.local import ports
+from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.local import ports, standins
 from telemetry_warehouse.settings import Settings
 from tests.conftest import temporary_home
 from tests.support import Point, begin, checksum, command, succeed
@@ -126,3 +128,23 @@ def test_a_stage_on_a_full_disk_publishes_nothing_and_then_all_of_it(disk, wareh
     assert checksum(warehouse, table, of_day) == before
     succeed(disk.settings, *arguments)
     assert checksum(warehouse, table, of_day)[0] == PINGS
+
+
+def test_nothing_starts_on_a_full_disk_and_all_is_there_afterwards(disk, warehouse):
+    before = checksum(warehouse, "monitoring.landing", f"landed_date >= '{DAY}'")
+    for row in standins.status(disk.settings):
+        if row.pid:
+            os.kill(row.pid, signal.SIGKILL)
+    disk.fill()
+    with pytest.raises(WarehouseError) as refused:
+        standins.up(disk.settings)
+    disk.complaint(str(refused.value))
+    # Nor is a file cut short that is read for ever after.
+    other = disk.settings.home / "other"
+    other.mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        ports.assigned(other)
+    assert ports.remembered(other) == {}
+    disk.free()
+    standins.up(disk.settings)
+    assert checksum(warehouse, "monitoring.landing", f"landed_date >= '{DAY}'") == before

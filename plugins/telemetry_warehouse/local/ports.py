@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.files import write_whole
 
 PREFERRED = {"bigquery": 9050, "bigquery_storage": 9060, "pubsub": 8085, "airflow": 8080}
 SETTLE_SECONDS = 3
@@ -25,7 +26,7 @@ def assigned(home: Path, preferred: dict[str, int] = PREFERRED) -> dict[str, int
         while port in chosen.values() or not is_free(port):
             port = any_free_port()
         chosen[name] = port
-    _file(home).write_text(json.dumps(chosen, indent=2) + "\n")
+    write_whole(_file(home), json.dumps(chosen, indent=2) + "\n")
     return chosen
 
 

@@ -1,16 +1,21 @@
 """The stand-ins of a home, together: up, down and status."""
 
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from telemetry_warehouse.errors import SettingsError, WarehouseError
+from telemetry_warehouse.files import write_whole
 from telemetry_warehouse.local import airflow, ports
 from telemetry_warehouse.local.home import make_home
 from telemetry_warehouse.local.processes import only_one
 from telemetry_warehouse.local.servers import BigQuery, Postgres, PubSub, Server
 from telemetry_warehouse.settings import Settings
+
+# As much as the BigQuery emulator begins a job with; PostgreSQL takes a file of 16 MB for its recovery.
+_LEAST_FREE_BYTES = 64_000_000
 
 
 class Row(NamedTuple):
@@ -42,6 +47,8 @@ def up(settings: Settings, say: Callable[[str], None] = print) -> None:
                 f"({pubsub.kind}); run `./warehouse down` first"
             )
         missing = [server for server in servers if server.pid() is None]
+        if missing:
+            _require_room(settings)
         for server in missing:
             server.stop()  # what a killed one left behind
             for name in server.port_names:
@@ -54,9 +61,7 @@ def up(settings: Settings, say: Callable[[str], None] = print) -> None:
         endpoints = {key: value for server in servers for key, value in server.endpoints().items()}
         if _written(settings) != endpoints:
             pubsub.make_subscription()
-            unfinished = settings.endpoints_file.with_suffix(".new")
-            unfinished.write_text(json.dumps(endpoints, indent=2) + "\n")
-            unfinished.replace(settings.endpoints_file)
+            write_whole(settings.endpoints_file, json.dumps(endpoints, indent=2) + "\n")
 
 
 def down(settings: Settings, say: Callable[[str], None] = print) -> None:
@@ -97,6 +102,16 @@ def _require_standins(settings: Settings) -> None:
         raise SettingsError(
             f"WAREHOUSE_PROJECT is {settings.project}: the warehouse runs on Google Cloud and has no stand-ins; "
             "unset it to use them"
+        )
+
+
+def _require_room(settings: Settings) -> None:
+    """Of a full disk the servers would say something else each, in their logs or not at all."""
+    free = shutil.disk_usage(settings.home).free
+    if free < _LEAST_FREE_BYTES:
+        raise WarehouseError(
+            f"the disk of {settings.home} is full: {free / 1e6:,.1f} MB are free, and the stand-ins start with"
+            f" {_LEAST_FREE_BYTES / 1e6:,.0f} MB; free some space there and start again"
         )
 
 
