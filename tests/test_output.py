@@ -127,8 +127,8 @@ def test_a_notice_has_one_line_as_its_subject_and_no_control_characters(monkeypa
 
 
 def test_a_page_and_a_report_show_the_escapes():
-    html = pages.render("refused.html", root="", refused=NASTY)
-    assert is_clean(html) and "\\x1b[31m" in html and "<b>" not in html
+    page = pages.render("refused.html", root="", refused=NASTY)
+    assert is_clean(page) and "\\x1b[31m" in page and "<b>" not in page
     assert report._row([NASTY, "a|b"]).count("\n") == 0 and is_clean(report._row([NASTY]))
 
 

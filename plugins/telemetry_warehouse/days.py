@@ -7,7 +7,8 @@ from telemetry_warehouse.errors import Refused
 
 _WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # No table looks further than some hundred days back or ahead, so that every day that it needs is one of the calendar.
-FIRST, LAST = date(1000, 1, 1), date(9000, 12, 31)
+FIRST = date(1000, 1, 1)
+LAST = date(9000, 12, 31)
 
 
 def parse_day(text: str) -> date:
