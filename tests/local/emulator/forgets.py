@@ -144,6 +144,16 @@ def breaks_nobody_s_work() -> None:
     assert {tuple(future.result()) for future in working} == {tuple(cell(f"SELECT {n}") for n in range(10, 25))}
 
 
+def waits_while_the_database_is_closed() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with reopening._alone() as is_alone:
+            assert is_alone
+            asked = pool.submit(cell, "SELECT 5")
+            while not reopening._changed._waiters:
+                assert not asked.done()
+        assert asked.result() == cell("SELECT '5'")
+
+
 def begin() -> None:
     run("CREATE SCHEMA d")
     forgets_results()
@@ -153,6 +163,7 @@ def begin() -> None:
     forgets_jobs()
     gives_back_memory_after_some_jobs()
     breaks_nobody_s_work()
+    waits_while_the_database_is_closed()
     database.execute("UPDATE emulator.jobs SET creation_time = creation_time - 2 * 86400 * 1000")
     assert results_kept() > 10
 

@@ -11,6 +11,7 @@ from inside import rows, run
 from local_bigquery import errors
 from local_bigquery.api import jobs
 from local_bigquery.catalog import metadata, tables
+from local_bigquery.engine import database
 from local_bigquery.errors import BigQueryError
 from local_bigquery.jobs import store
 from local_bigquery.models import Table
@@ -122,6 +123,16 @@ def begin() -> None:
     assert all("None" not in found[key][:1] for key in found if key.startswith(("made_", "view_")))
     assert all(found[key][1] == "day" for key in found if key.startswith(("made_", "created_")))
     assert failed > 10 and len(done) > 10
+    # Not even the last room is left: a job ends all the same, and that is written down later.
+    full_disk._reserve().unlink()
+    fill(0)
+    ended = [run("SELECT 1") for _ in range(10)]
+    known = "SELECT count(*) FROM emulator.jobs WHERE state = 'DONE' AND list_contains(?, job_id)"
+    ids = [job.jobReference.jobId for job in ended]
+    assert any(job.status.errorResult for job in ended) and database.fetch(known, [ids]) < [(10,)]
+    ballast.unlink()
+    rows("SELECT 1")
+    assert database.fetch(known, [ids]) == [(10,)]
     of_jobs = {job.jobReference.jobId: bool(job.status.errorResult) for job in store.list_("local", ["DONE"])}
     said.write_text(json.dumps([found, of_jobs]))
     print(f"{len(done)} done, {failed} failed")
