@@ -24,7 +24,7 @@ def style() -> str:
 
 def _shown(value: object) -> object:
     # What is marked as safe, such as the style sheet, is ours.
-    return printable(value, keep="\n") if isinstance(value, str) and not isinstance(value, Markup) else value
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache

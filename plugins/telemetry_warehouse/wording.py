@@ -71,8 +71,9 @@ def event(event) -> str:
 def beside(event) -> list[str]:
     """What gates and landing said of the days of an event, a line each."""
     warned = [f"{w['submission_date']}: gate warning of {w['table_name']}: {w['expectation']}" for w in event.warnings]
-    failed = [(e, f"{count(e['messages'], 'message')} of {printable(e['document_type'])}") for e in event.errors]
-    return warned + [f"{e['submission_date']}: {what} could not land: {e['error_type']}" for e, what in failed]
+    failed = [(e, f"{count(e['messages'], 'message')} of {e['document_type']}") for e in event.errors]
+    lines = warned + [f"{e['submission_date']}: {what} could not land: {e['error_type']}" for e, what in failed]
+    return list(map(printable, lines))
 
 
 def count(number: int, what: str) -> str:
