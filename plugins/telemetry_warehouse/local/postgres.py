@@ -125,8 +125,13 @@ def _make_program_reachable(programs: dict[int, Path], version: int) -> None:
         # It looks for its libraries by their place beside it.
         for part in (program.parent, wheel.with_name(f"{wheel.name}.libs")):
             shutil.copytree(part, unfinished / part.relative_to(wheel.parent))
-        with contextlib.suppress(FileExistsError, OSError):
+        try:
             unfinished.rename(copy)
+        except OSError:
+            # Another start was faster.
+            shutil.rmtree(unfinished)
+            if not copy.exists():
+                raise
     programs[version] = copy / program.relative_to(wheel.parent)
 
 
