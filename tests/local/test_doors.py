@@ -218,7 +218,7 @@ def test_the_homes_servers_leave_its_mode_and_those_above_it(warehouse_home):
         assert stat.S_IMODE(above.stat().st_mode) in (0o700, 0o711, 0o755, 0o1777, 0o750), above
 
 
-@pytest.mark.parametrize("name", ["sample", "dbt", "logs", "reports", ".lock", "ports.json"])
+@pytest.mark.parametrize("name", ["sample.json", "sample", "dbt", "logs", "reports", ".lock", "ports.json"])
 def test_what_commands_write_before_the_first_start_makes_no_folder_a_strangers(tmp_path, name):
     """`make run` writes down which parts it has done before it starts the servers."""
     (tmp_path / "home" / name).mkdir(parents=True)

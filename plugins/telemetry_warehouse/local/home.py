@@ -8,7 +8,7 @@ from telemetry_warehouse.errors import WarehouseError
 
 MODE = 0o700
 # What a home holds from its first start on, and what commands put there that come before it.
-_OURS = ("ports.json", ".lock", "sample", "dbt", "logs", "reports")
+_OURS = ("ports.json", ".lock", "sample.json", "sample", "dbt", "logs", "reports")
 
 
 def make_home(home: Path) -> None:
