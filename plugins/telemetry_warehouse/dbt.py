@@ -179,11 +179,13 @@ def _invoke(settings: Settings, arguments: list[str], manifest=None, target: Pat
     from dbt.cli.main import dbtRunner
     from dbt_common.behavior_flags import BehaviorFlagRendered
 
+    from telemetry_warehouse.deadlines import bigquery_client
+
     # For the text of a warning dbt looks, flag by flag, through the call stack and every imported module: seconds a run
     # where many are imported.
     BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt.adapters.bigquery.impl")
     # dbt has no setting for how long a request may take.
-    clients.BigQueryClient = _client_with_deadlines
+    clients.BigQueryClient = bigquery_client
     paths = [
         "--project-dir",
         str(PROJECT),
@@ -200,15 +202,6 @@ def _invoke(settings: Settings, arguments: list[str], manifest=None, target: Pat
     if result.exception:
         raise WarehouseError(f"dbt {' '.join(arguments[1:4])}: {one_line(result.exception)}") from result.exception
     raise WarehouseError(f"dbt: {'; '.join(_failures(result.result)) or ' '.join(arguments)}")
-
-
-def _client_with_deadlines(project: str, credentials, **options):
-    """dbt's BigQuery client, of which every request has a deadline."""
-    from google.cloud import bigquery
-
-    from telemetry_warehouse.deadlines import Session
-
-    return bigquery.Client(project, credentials, _http=Session(credentials), **options)
 
 
 def _failures(outcome) -> list[str]:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import grpc
 import requests
-from google.api_core.exceptions import DeadlineExceeded, RetryError, ServiceUnavailable
+from google.api_core.exceptions import Aborted, DeadlineExceeded, RetryError, ServiceUnavailable, Unknown
+from google.api_core.retry import Retry, if_exception_type
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession
 
@@ -56,6 +57,13 @@ class Session(AuthorizedSession):
             raise NotRunning(f"{server} cannot be reached ({one_line(error)}); {_SAFE}") from None
         self._is_silent, self._broken_since = False, None
         return response
+
+
+def bigquery_client(project: str, credentials: Credentials, **options):
+    """A google.cloud.bigquery.Client whose requests have a deadline; `options` are its own."""
+    from google.cloud import bigquery
+
+    return bigquery.Client(project, credentials, _http=Session(credentials), **options)
 
 
 class _Watched:
@@ -105,6 +113,11 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInter
 def with_deadlines(channel: grpc.Channel) -> grpc.Channel:
     """The channel, of which every call ends within REQUEST_SECONDS and every stream goes on within them."""
     return grpc.intercept_channel(channel, _Interceptor())
+
+
+def retry(seconds: float) -> Retry:
+    """For a connection to Pub/Sub that breaks: not longer than a request may take."""
+    return Retry(if_exception_type(Aborted, ServiceUnavailable, Unknown), initial=0.1, maximum=5, timeout=seconds)
 
 
 @contextmanager

@@ -26,13 +26,11 @@ def publish(settings: Settings, messages: Iterable[Message], say: Callable[[str]
     Raises WarehouseError for a message that Pub/Sub would refuse, NotRunning where it does not answer, and
     google.api_core exceptions; some messages may have been sent by then.
     """
-    from google.api_core.exceptions import NotFound, ServiceUnavailable
-    from google.api_core.retry import Retry, if_exception_type
+    from google.api_core.exceptions import NotFound
     from google.pubsub_v1 import PublisherClient, types
 
-    from telemetry_warehouse.deadlines import REQUEST_SECONDS, answering
+    from telemetry_warehouse.deadlines import REQUEST_SECONDS, answering, retry
 
-    retry = Retry(if_exception_type(ServiceUnavailable), initial=0.1, maximum=5, timeout=REQUEST_SECONDS)
     client = settings.publisher_client()
     topic = f"projects/{settings.project_id}/topics/{settings.topic}"
     request_type, message_type = types.PublishRequest.pb(), types.PubsubMessage.pb()
@@ -43,9 +41,8 @@ def publish(settings: Settings, messages: Iterable[Message], say: Callable[[str]
         try:
             # The plain call: the client's own publish() makes a future and takes a lock for every message.
             with answering(settings.pubsub_server_name, f"{sent:,} messages are published"):
-                PublisherClient.publish(
-                    client, request=types.PublishRequest.wrap(request), retry=retry, timeout=REQUEST_SECONDS
-                )
+                wrapped = types.PublishRequest.wrap(request)
+                PublisherClient.publish(client, wrapped, retry=retry(REQUEST_SECONDS), timeout=REQUEST_SECONDS)
         except NotFound:
             raise WarehouseError(f"Pub/Sub has no topic {topic}; make it, or set WAREHOUSE_TOPIC") from None
         sent += len(batch)

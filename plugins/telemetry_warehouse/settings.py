@@ -208,20 +208,14 @@ class Settings:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import bigquery
 
-        from telemetry_warehouse.deadlines import Session
+        from telemetry_warehouse.deadlines import bigquery_client
 
         if self.project:
             credentials, _ = google.auth.default(scopes=bigquery.Client.SCOPE)
             options = None
         else:
             credentials, options = AnonymousCredentials(), {"api_endpoint": self._answering("bigquery")}
-        return bigquery.Client(
-            project=self.project_id,
-            location=self.location,
-            credentials=credentials,
-            client_options=options,
-            _http=Session(credentials),
-        )
+        return bigquery_client(self.project_id, credentials, location=self.location, client_options=options)
 
     def storage_client(self):
         """A BigQueryReadClient, for results as Arrow."""

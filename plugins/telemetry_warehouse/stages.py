@@ -176,7 +176,7 @@ def definition(warehouse: Warehouse, step: Step) -> Table:
 
 
 def stable_definition(tables_of_type: schemas.DocumentType | TypeTables, directories: Iterable[Path]) -> Table:
-    """A stable table, with the expectations of every type and those of its own, which stand beside its schema."""
+    """A stable table, with the expectations of all types and those of its own type."""
     table = _with_expectations(tables_of_type.stable, "dedup")
     own = schemas.expectations_of(directories, tables_of_type.name)
     return replace(table, expectations=(*table.expectations, *own))

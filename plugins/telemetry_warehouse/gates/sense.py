@@ -55,7 +55,7 @@ def check(warehouse: Warehouse, say: Callable[[str], None] = print) -> None:
 
 
 def own_expectations(tables_of_type: DocumentType | TypeTables, directories: Iterable[Path]) -> int:
-    """How many expectations stand beside a type's schema. Raises WarehouseError, naming file and line, for one that the
+    """How many expectations a ping type has of its own. Raises WarehouseError, naming file and line, for one that the
     gate of the stable table could not judge."""
     own = schemas.expectations_of(directories, tables_of_type.name)
     if own:

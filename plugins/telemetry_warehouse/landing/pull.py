@@ -8,18 +8,15 @@ from datetime import UTC, datetime
 from itertools import batched
 
 from google.api_core.exceptions import (
-    Aborted,
     DeadlineExceeded,
     GoogleAPICallError,
     GoogleAPIError,
     NotFound,
     ServiceUnavailable,
-    Unknown,
 )
-from google.api_core.retry import Retry, if_exception_type
 from google.pubsub_v1 import types
 
-from telemetry_warehouse.deadlines import answering
+from telemetry_warehouse.deadlines import answering, retry
 from telemetry_warehouse.errors import WarehouseError
 from telemetry_warehouse.landing.message import Message
 from telemetry_warehouse.settings import Settings
@@ -66,7 +63,9 @@ class Subscription:
         try:
             with self._answering():
                 try:
-                    response = self._client.pull(request=request, retry=_retry(), timeout=_EMPTY_PULL_SECONDS)
+                    response = self._client.pull(
+                        request=request, retry=retry(_ANSWER_SECONDS), timeout=_EMPTY_PULL_SECONDS
+                    )
                 except DeadlineExceeded:
                     self._see_that_it_answers()
                     return []
@@ -79,7 +78,9 @@ class Subscription:
     def _see_that_it_answers(self) -> None:
         """A pull that nobody answers looks like one of an empty subscription. Any answer will do, a refusal too."""
         try:
-            self._client.get_subscription(request={"subscription": self.path}, retry=_retry(), timeout=_ANSWER_SECONDS)
+            self._client.get_subscription(
+                request={"subscription": self.path}, retry=retry(_ANSWER_SECONDS), timeout=_ANSWER_SECONDS
+            )
         except (DeadlineExceeded, ServiceUnavailable):
             raise
         except GoogleAPICallError:
@@ -90,7 +91,9 @@ class Subscription:
         for some in batched(ack_ids, _ACK_IDS_PER_REQUEST, strict=False):
             with self._answering():
                 self._client.acknowledge(
-                    request={"subscription": self.path, "ack_ids": some}, retry=_retry(), timeout=_ANSWER_SECONDS
+                    request={"subscription": self.path, "ack_ids": some},
+                    retry=retry(_ANSWER_SECONDS),
+                    timeout=_ANSWER_SECONDS,
                 )
 
     def lease(self, ack_ids: Iterable[str], seconds: int) -> None:
@@ -102,11 +105,6 @@ class Subscription:
     def _answering(self):
         safe = "messages that were not acknowledged stay there, and the next `./warehouse land` lands them"
         return answering(self._server, safe)
-
-
-def _retry() -> Retry:
-    """For a connection that breaks: not longer than a request may take."""
-    return Retry(if_exception_type(Aborted, ServiceUnavailable, Unknown), initial=0.1, timeout=_ANSWER_SECONDS)
 
 
 def _message(received) -> Message:

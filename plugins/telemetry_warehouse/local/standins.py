@@ -9,13 +9,11 @@ from typing import NamedTuple
 from telemetry_warehouse.errors import SettingsError, WarehouseError
 from telemetry_warehouse.files import write_whole
 from telemetry_warehouse.local import airflow, ports
+from telemetry_warehouse.local.bigquery_server.full_disk import LEAST_FREE_BYTES
 from telemetry_warehouse.local.home import make_home
 from telemetry_warehouse.local.processes import only_one
 from telemetry_warehouse.local.servers import BigQuery, Postgres, PubSub, Server
 from telemetry_warehouse.settings import Settings
-
-# As much as the BigQuery emulator begins a job with; PostgreSQL takes a file of 16 MB for its recovery.
-_LEAST_FREE_BYTES = 64_000_000
 
 
 class Row(NamedTuple):
@@ -108,10 +106,10 @@ def _require_standins(settings: Settings) -> None:
 def _require_room(settings: Settings) -> None:
     """Of a full disk the servers would say something else each, in their logs or not at all."""
     free = shutil.disk_usage(settings.home).free
-    if free < _LEAST_FREE_BYTES:
+    if free < LEAST_FREE_BYTES:
         raise WarehouseError(
             f"the disk of {settings.home} is full: {free / 1e6:,.1f} MB are free, and the stand-ins start with"
-            f" {_LEAST_FREE_BYTES / 1e6:,.0f} MB; free some space there and start again"
+            f" {LEAST_FREE_BYTES / 1e6:,.0f} MB; free some space there and start again"
         )
 
 
