@@ -15,7 +15,7 @@ import yaml
 
 from telemetry_warehouse import lineage
 from telemetry_warehouse.errors import WarehouseError, one_line
-from telemetry_warehouse.files import check_yaml
+from telemetry_warehouse.files import check_yaml, write_whole
 from telemetry_warehouse.settings import ROOT, Settings
 
 PROJECT = ROOT / "dbt_project"
@@ -23,12 +23,11 @@ PROJECT = ROOT / "dbt_project"
 
 def prepare(settings: Settings) -> bool:
     """Writes the profile and, where the project has changed, the manifest; True where it was parsed anew."""
+    profile = yaml.safe_dump(settings.dbt_profile())
     profiles = settings.home / "dbt"
     profiles.mkdir(parents=True, exist_ok=True)
-    unfinished = profiles / f"profiles.yml.{os.getpid()}"
-    unfinished.write_text(yaml.safe_dump(settings.dbt_profile()))
     # Another dbt may be reading it.
-    unfinished.replace(profiles / "profiles.yml")
+    write_whole(profiles / "profiles.yml", profile)
     # The manifest names the project in every relation.
     stamp, checksum = settings.dbt_target / "project.checksum", f"{settings.project_id} {_project_checksum()}"
     if stamp.exists() and stamp.read_text() == checksum and (settings.dbt_target / "partial_parse.msgpack").exists():

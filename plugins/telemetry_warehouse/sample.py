@@ -35,15 +35,14 @@ Say = Callable[[str], None]
 def run(settings: Settings, say: Say, yesterday: date) -> None:
     """Runs what of the sample has not run in this home yet, then prints the summary."""
     began = time.monotonic()
+    say("1. servers")
+    standins.up(settings, say)
+    settings = Settings.load()
     parts = _Parts(settings)
     # The days of a sample begun before midnight stay what they were.
     yesterday = date.fromisoformat(parts.remember("yesterday", yesterday.isoformat()))
     first = yesterday - timedelta(days=POPULATION_DAYS - 1)
     nights = (yesterday - timedelta(days=NIGHTS - 1), yesterday)
-
-    say("1. servers")
-    standins.up(settings, say)
-    settings = Settings.load()
     warehouse = Warehouse(settings)
     night.prepare(warehouse)
     # Airflow takes a while to start and is first needed for the nights.

@@ -12,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -19,11 +20,13 @@ import psycopg2
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
 
+from telemetry_warehouse import dbt, sample
 from telemetry_warehouse.bigquery import Warehouse
-from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.errors import NotRunning, WarehouseError
 from telemetry_warehouse.landing import land
+from telemetry_warehouse.local import airflow, postgres, standins
 from telemetry_warehouse.local import home as homes
-from telemetry_warehouse.local import postgres
+from telemetry_warehouse.settings import Settings
 from tests.conftest import temporary_home
 
 QUERIES = "/bigquery/v2/projects/local/queries"
@@ -218,20 +221,44 @@ def test_the_homes_servers_leave_its_mode_and_those_above_it(warehouse_home):
         assert stat.S_IMODE(above.stat().st_mode) in (0o700, 0o711, 0o755, 0o1777, 0o750), above
 
 
-@pytest.mark.parametrize("name", ["sample.json", "sample", "dbt", "logs", "reports", ".lock", "ports.json"])
-def test_what_commands_write_before_the_first_start_makes_no_folder_a_strangers(tmp_path, name):
-    """`make run` writes down which parts it has done before it starts the servers."""
-    (tmp_path / "home" / name).mkdir(parents=True)
+@pytest.mark.parametrize("name", ["sample.json", "dbt/profiles.yml", ".lock", "ports.json"])
+def test_a_home_is_known_by_what_commands_write_into_it(tmp_path, name):
+    (tmp_path / "home" / name).parent.mkdir(parents=True)
+    (tmp_path / "home" / name).touch()
     homes.make_home(tmp_path / "home")
     assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
 
 
-def test_a_folder_that_holds_something_else_is_no_home(tmp_path):
+@pytest.mark.parametrize("name", ["letter.txt", "logs", "reports", "dbt", "sample"])
+def test_a_folder_that_holds_something_else_is_no_home_and_stays_as_it_is(tmp_path, name):
+    """Whatever the command is: one that leaves its lock there would make it a home for the next."""
+    folder = tmp_path / "somebody's"
+    (folder / name).mkdir(parents=True)
+    folder.chmod(0o755)
+    settings = Settings.load({"WAREHOUSE_HOME": str(folder)})
+    for command in (standins.up, standins.down, airflow.start):
+        with pytest.raises(WarehouseError, match="holds something else"):
+            command(settings, lambda line: None)
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_a_file_is_no_home(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(WarehouseError, match="holds something else"):
-        homes.make_home(tmp_path)
     with pytest.raises(WarehouseError, match="no folder"):
         homes.make_home(tmp_path / "letter.txt")
+
+
+def test_nothing_is_written_into_a_home_before_its_first_start(tmp_path, monkeypatch):
+    settings = Settings.load({"WAREHOUSE_HOME": str(tmp_path / "home")})
+    with pytest.raises(NotRunning):
+        dbt.prepare(settings)
+    assert not settings.home.exists()
+    seen = []
+    monkeypatch.setattr(standins, "up", lambda settings, say: seen.append(settings.home.exists()) or exit())
+    with pytest.raises(SystemExit):
+        sample.run(settings, lambda line: None, date(2026, 11, 30))
+    assert seen == [False]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL as another user")

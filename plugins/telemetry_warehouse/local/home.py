@@ -7,8 +7,9 @@ from pathlib import Path
 from telemetry_warehouse.errors import WarehouseError
 
 MODE = 0o700
-# What a home holds from its first start on, and what commands put there that come before it.
-_OURS = ("ports.json", ".lock", "sample.json", "sample", "dbt", "logs", "reports")
+# Every home has one of these: from its stand-ins, from `make run`, or from a warehouse on Google Cloud. Names that
+# somebody else's folder may have, such as logs, are no sign.
+_OURS = ("ports.json", ".lock", "sample.json", "dbt/profiles.yml")
 
 
 def make_home(home: Path) -> None:

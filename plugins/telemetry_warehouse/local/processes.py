@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from telemetry_warehouse.errors import WarehouseError
+from telemetry_warehouse.local.home import make_home
 
 POLL_SECONDS = 0.05
 
@@ -132,8 +133,9 @@ def living() -> list[Process]:
 
 @contextlib.contextmanager
 def only_one(home: Path) -> Iterator[None]:
-    """Keeps two commands that start or stop servers of one home apart; the second waits."""
-    home.mkdir(parents=True, exist_ok=True)
+    """Keeps two commands that start or stop servers of one home apart; the second waits. Makes the home where it is
+    missing; raises WarehouseError for a folder that is none."""
+    make_home(home)
     with (home / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

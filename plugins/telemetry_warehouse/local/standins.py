@@ -10,7 +10,6 @@ from telemetry_warehouse.errors import SettingsError, WarehouseError
 from telemetry_warehouse.files import write_whole
 from telemetry_warehouse.local import airflow, ports
 from telemetry_warehouse.local.bigquery_server.full_disk import LEAST_FREE_BYTES
-from telemetry_warehouse.local.home import make_home
 from telemetry_warehouse.local.processes import only_one
 from telemetry_warehouse.local.servers import BigQuery, Postgres, PubSub, Server
 from telemetry_warehouse.settings import Settings
@@ -34,7 +33,6 @@ def up(settings: Settings, say: Callable[[str], None] = print) -> None:
     if settings.project:
         say(f"WAREHOUSE_PROJECT is {settings.project}: the servers are Google Cloud's, nothing is started here")
         return
-    make_home(settings.home)
     with only_one(settings.home):
         chosen = ports.assigned(settings.home)
         pubsub = PubSub(settings, chosen)
