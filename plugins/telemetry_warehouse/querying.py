@@ -4,10 +4,12 @@ import base64
 import csv
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-from dateutil.relativedelta import relativedelta
+from google.cloud.bigquery import SchemaField
+from google.cloud.bigquery.table import RowIterator
 from rich.cells import cell_len
 from rich.console import Console
 from rich.rule import Rule
@@ -40,8 +42,8 @@ def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
         if form == "arrow":
             result = warehouse.arrow(sql)
         else:
-            rows = warehouse.query(sql)
-            names, result = [field.name for field in rows.schema], [tuple(row.values()) for row in rows]
+            found = warehouse.query(sql)
+            names, result = [field.name for field in found.schema], list(_rows(found))
     if form == "arrow":
         import pyarrow
 
@@ -56,6 +58,28 @@ def print_query(warehouse: Warehouse, sql: str, form: str) -> None:
         writer.writerows([_plain(value) for value in row] for row in result)
     else:
         print_grid(names, result)
+
+
+def _rows(found: RowIterator) -> Iterator[tuple]:
+    """The rows of a result, with each INTERVAL as the text that BigQuery sends: the client's type for it says a day and
+    12 hours of 36 hours."""
+    for page in found.pages:
+        for row, sent in zip(page, page.raw_page.get("rows", ()), strict=True):
+            cells = zip(row.values(), sent["f"], found.schema, strict=True)
+            yield tuple(_with_intervals(value, cell["v"], field) for value, cell, field in cells)
+
+
+def _with_intervals(value: object, sent: object, field: SchemaField, is_element: bool = False) -> object:
+    if value is None:
+        return None
+    if field.mode == "REPEATED" and not is_element:
+        return [_with_intervals(one, item["v"], field, True) for one, item in zip(value, sent, strict=True)]
+    if field.field_type == "INTERVAL":
+        return sent
+    if field.fields:
+        cells = zip(field.fields, sent["f"], strict=True)
+        return {part.name: _with_intervals(value[part.name], cell["v"], part) for part, cell in cells}
+    return value
 
 
 def print_grid(names: list[str], rows: list[tuple], title: str | None = None) -> None:
@@ -128,27 +152,13 @@ def _for_json(value: object) -> object:
 
 
 def _plain(value: object) -> object:
-    """A value as text or number: nested ones as JSON, BYTES as base64, INTERVAL as SQL writes it."""
+    """A value as text or number: nested ones as JSON, BYTES as base64."""
     if isinstance(value, dict | list):
         return _json(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    if isinstance(value, relativedelta):
-        return _interval(value)
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)
-
-
-def _interval(value: relativedelta) -> str:
-    """Y-M D H:M:S[.F], each of the three parts with its own sign."""
-    months = value.years * 12 + value.months
-    microseconds = ((value.hours * 60 + value.minutes) * 60 + value.seconds) * 1_000_000 + value.microseconds
-    seconds, fraction = divmod(abs(microseconds), 1_000_000)
-    minutes, hours = seconds // 60, seconds // 3600
-    time = f"{hours}:{minutes % 60}:{seconds % 60}" + (f".{fraction:06d}".rstrip("0") if fraction else "")
-    signs = ["-" if part < 0 else "" for part in (months, microseconds)]
-    years, months = divmod(abs(months), 12)
-    return f"{signs[0]}{years}-{months} {value.days} {signs[1]}{time}"
