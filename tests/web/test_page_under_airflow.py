@@ -60,7 +60,7 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def found(prepared_home) -> dict[str, dict]:
-    """Alerts of a night by name, and one of a week later."""
+    """Alerts of a night by name, one of a week later, and one of two weeks later whose application has an odd name."""
     warehouse = Warehouse(prepared_home)
     series = {
         "shift": rows_of(*counted("shift 20%"), first=FIRST, app_name="Page <1>"),
@@ -68,6 +68,7 @@ def found(prepared_home) -> dict[str, dict]:
         "small": rows_of(*counted("shift 10%"), first=FIRST, app_name="Page <1>", probe="SMALL", withheld="small: 1%"),
         "other": rows_of(*counted("shift 20%"), first=FIRST, app_name="Page 2", probe="OTHER"),
         "later": rows_of(*counted("shift 20%"), first=FIRST + timedelta(days=7), app_name="Page 2", probe="LATER"),
+        "odd": rows_of(*counted("shift 20%"), first=FIRST + timedelta(days=14), app_name="Page\x1b[1m\n3", probe="ODD"),
     }
     rows = zip(*series.values(), strict=True)
     load(warehouse, *(list(part) if isinstance(part[0], dict) else sum(part, []) for part in rows))
@@ -78,7 +79,7 @@ def found(prepared_home) -> dict[str, dict]:
     warehouse.load_rows(landing, [failed | {"failures": [{"error_type": "schema", "messages": 7}]}])
     yield {name: alert for name, (alert, _, _) in series.items()}
     for table, day in (("derived.changes_v1", "detected_date"), ("monitoring.landing", "landed_date")):
-        warehouse.query(f"DELETE FROM {table} WHERE {day} BETWEEN '{NIGHT}' AND '{NIGHT + timedelta(days=7)}'")
+        warehouse.query(f"DELETE FROM {table} WHERE {day} BETWEEN '{NIGHT}' AND '{NIGHT + timedelta(days=14)}'")
 
 
 @pytest.fixture
@@ -151,6 +152,15 @@ def test_alerts_are_listed_by_event_with_what_happened_beside(admin, found):
 def test_what_is_shown_can_be_narrowed(admin, found, query, shown):
     text = admin.get("/", **RANGE | query).text
     assert {name for name, alert in found.items() if alert["alert_id"] in text} == shown
+
+
+def test_an_application_can_be_chosen_by_the_name_that_is_shown(admin, found):
+    days = {"since": NIGHT, "until": NIGHT + timedelta(days=14)}
+    name = "Page\\x1b[1m\\n3"
+    assert f"<option>{name}</option>" in admin.get("/", **days).text
+    text = admin.get("/", **days, app=name).text
+    assert {of for of, alert in found.items() if alert["alert_id"] in text} == {"odd"}
+    assert f"<option selected>{name}</option>" in text
 
 
 @pytest.mark.parametrize(

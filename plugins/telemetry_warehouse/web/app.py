@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from telemetry_warehouse import alerts, pages, pictures
 from telemetry_warehouse.bigquery import Warehouse
 from telemetry_warehouse.days import parse_day
-from telemetry_warehouse.errors import Refused
+from telemetry_warehouse.errors import Refused, printable
 from telemetry_warehouse.notify import UNREACHABLE
 from telemetry_warehouse.settings import Settings
 
@@ -38,7 +38,8 @@ WarehouseDep = Annotated[Warehouse, Depends(warehouse)]
 
 @dataclass(frozen=True)
 class Asked:
-    """Which alerts a person wants to see: detected since..until, of an application and with a status, '' for all."""
+    """Which alerts a person wants to see: detected since..until, of an application (its name as the page shows
+    it) and with a status, '' for all."""
 
     since: date
     until: date
@@ -128,7 +129,7 @@ def _page(
 ) -> HTMLResponse:
     events = alerts.beside(warehouse, asked.since)
     of_days = [alert for event in events for alert in event.alerts if alert["detected_date"] <= asked.until]
-    apps = sorted({alert["app_name"] for alert in of_days})
+    apps = sorted({printable(alert["app_name"]) for alert in of_days})
     shown = [replace(event, alerts=[alert for alert in event.alerts if _is_asked(alert, asked)]) for event in events]
     shown = [event for event in shown if event.alerts]
     html = pages.render(
@@ -149,7 +150,7 @@ def _page(
 def _is_asked(alert: dict, asked: Asked) -> bool:
     return (
         alert["detected_date"] <= asked.until
-        and asked.app in ("", alert["app_name"])
+        and asked.app in ("", printable(alert["app_name"]))
         and asked.status in ("", alert["status"])
         and (asked.withheld or alert["withheld"] is None)
     )
